@@ -584,6 +584,24 @@ def test_a_new_pool_goes_on(make_processes: MakeProcesses) -> None:
     assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
 
 
+def test_a_job_whose_pool_cannot_be_replaced_for_now_runs_when_it_can(
+    make_processes: MakeProcesses, tmp_path: Path
+) -> None:
+    """As without descriptors when its worker ends: it was taken for one that runs, and shutdown() never returned."""
+    executor, refused = make_processes(1, rebuild=True), threading.Event()
+
+    def none_left(*args: object, **kwargs: object) -> None:
+        refused.set()
+        raise OSError(errno.EMFILE, "too many")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stdlib.ProcessPoolExecutor, "__init__", none_left)
+        future = executor.submit(work.end_process_once, str(tmp_path / "once"))
+        assert refused.wait(work.PATIENCE)
+    future.result(work.PATIENCE)
+    Task(executor.shutdown, patience=work.PATIENCE).result()
+
+
 def test_a_job_that_ran_out_of_time_is_not_begun_again_when_its_worker_is_killed(
     make_processes: MakeProcesses, tmp_path: Path
 ) -> None:
@@ -599,7 +617,7 @@ def test_a_job_that_ran_out_of_time_is_not_begun_again_when_its_worker_is_killed
     Task(executor.shutdown, patience=work.PATIENCE).result()
 
 
-def test_a_job_that_runs_out_of_time_while_its_pool_is_renewed_is_over(
+def test_a_job_that_runs_out_of_time_while_its_pool_is_found_broken_is_over(
     make_processes: MakeProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was waited for once more: shutdown() never returned."""
@@ -611,14 +629,15 @@ def test_a_job_that_runs_out_of_time_while_its_pool_is_renewed_is_over(
 
     monkeypatch.setattr(timeouts, "call_in", call_in)
     executor = make_processes(1, rebuild=True)
-    renew = executor._renew_pool
+    cannot_begin = executor._cannot_begin
 
-    def renew_late(broken: int) -> None:
+    def looked_late(broken: int) -> bool:
+        monkeypatch.setattr(executor, "_cannot_begin", cannot_begin)
         due.get(timeout=work.PATIENCE)()
         late.exception(work.PATIENCE)
-        renew(broken)
+        return cannot_begin(broken)
 
-    monkeypatch.setattr(executor, "_renew_pool", renew_late)
+    monkeypatch.setattr(executor, "_cannot_begin", looked_late)
     late = executor.using(timeout=work.PATIENCE).submit(work.end_process)
     assert isinstance(late.exception(work.PATIENCE), TimeoutError)
     assert executor.submit(work.double, 1).result(work.PATIENCE) == 2

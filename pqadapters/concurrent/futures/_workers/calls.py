@@ -276,8 +276,6 @@ class Calls:
             give_up(backlog, started, at_once=goes_on)
         if not goes_on:
             return backlog.break_with(error)
-        if executor is not None and not apart:
-            executor._renew_pool(pool)
         if never_ran or not wait_again(backlog, future, started.claim.attempt):
             return None  # or it has run out of time, maybe just now, and is over or begun again
         backlog.suspects.end(future._id)
