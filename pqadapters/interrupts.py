@@ -57,10 +57,15 @@ def keep(results: list[T], call: Callable[..., T], *arguments: object) -> None:
     results.extend(map(call, *([each] for each in arguments)))
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether it is one of the system's, which have numbers: else a signal handler has raised it in the middle of a
+    call (a TimeoutError, mostly), and it says nothing of the disk."""
+    return isinstance(error, OSError) and error.errno is not None
+
+
 def check_refusal(error: OSError) -> None:
-    """Raises the error if it is none of the system's, which have numbers: then a signal handler has raised it in the
-    middle of a call (a TimeoutError, mostly), and it says nothing of the disk."""
-    if error.errno is None:
+    """Raises the error if it is none of the system's."""
+    if not is_refusal(error):
         raise error
 
 

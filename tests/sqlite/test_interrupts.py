@@ -29,6 +29,7 @@ from pqadapters.store import Ack, Claim, Put, Set, State
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite.keeper import Keeper
+from pqadapters.stores.sqlite.space import room
 
 from ..contract.descriptors import open_below
 from ..contract.interrupting import interrupted
@@ -320,6 +321,41 @@ def test_i1_a_sync_that_fails_is_known_of_whatever_interrupts_that(tmp_path: Pat
             assert store._core.mark.doubted, f"at place {nth}"
             with pytest.raises(StorePoisoned):
                 store.commit(Put("q", b"b"))
+        store.close()
+    assert nth > 10
+
+
+@pytest.mark.parametrize("whose", ["a caller's", "the keeper's", "the keeper's behind readers"])
+def test_i1_a_sync_of_a_checkpoint_that_fails_is_known_of_whatever_interrupts_that(
+    whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite does it by itself, and nobody noted it again: all processes went on."""
+    has_failed = False
+
+    def fail(*_: object) -> None:
+        nonlocal has_failed
+        if not has_failed:
+            has_failed = True
+            failed: Any = sqlite3.OperationalError("disk I/O error")
+            failed.sqlite_errorcode = 1034
+            raise failed
+
+    monkeypatch.setattr(room, "shorten", fail if "readers" not in whose else lambda *_: None)
+    monkeypatch.setattr(room, "outwait", fail)
+    nth, going = 0, True
+    while going:
+        nth += 1
+        has_failed = False
+        store = SqliteStore(tmp_path / f"{nth}.db", durability="process", max_lag=1e6)
+        store.commit(Put("q", b"a"))
+        store._core.room._too_long = 0
+        checkpoint = store.checkpoint if whose == "a caller's" else store._core.room.shorten
+        going = interrupted(partial(_unless_poisoned, checkpoint), nth, _HERE)
+        if has_failed:
+            assert store._core.mark.doubted, f"at place {nth}"
+            with pytest.raises(StorePoisoned):
+                store.sync()
+        has_failed = True
         store.close()
     assert nth > 10
 

@@ -16,7 +16,7 @@ from typing import Any
 from ... import telling
 from ...clock import SYSTEM, Clock
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
-from ...interrupts import keep
+from ...interrupts import is_refusal, keep
 from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
@@ -299,16 +299,7 @@ class Core:
         except OSError as error:
             raise refused(os.path.dirname(self.path), error, "sync the WAL in") from error
         try:
-            self.disk.sync(fd)
-        except OSError as error:
-            if error.errno is None:  # see `check_refusal`
-                raise
-            try:
-                raise self.writer.doubt(error) from error
-            except BaseException:  # of a signal that came during the sync: its handler is called here
-                if self.writer.trouble is None:
-                    self.writer.doubt(error)
-                raise
+            self.writer.sync_or_doubt(is_refusal, self.disk.sync, fd)
         finally:
             self.disk.close(fd)
         self.writer.look_for_doubt()

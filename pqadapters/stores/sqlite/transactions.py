@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from typing import Any, TypeVar
 
 from ...apart import apart, is_shared
 from ...clock import SYSTEM
@@ -23,6 +24,7 @@ from .pairing import NONE, file_at, is_at, is_gone, note
 from .processes.mark import Mark
 from .work import OVER, Outcome, Work
 
+T = TypeVar("T")
 _SELDOM = 32  #: synced commits between two looks whether the WAL is still the same file
 
 
@@ -75,21 +77,18 @@ class Transactions:
                 work.outcome = outcome
             committing = True
             if connection.in_transaction:
-                if slow:
-                    apart(connection.execute, schema.COMMIT)
-                else:
-                    connection.execute(schema.COMMIT)
+                self._commit(connection, slow)
             self._tell_others(connection)
             outcome.done = True
             if self._full:
                 self._look_behind_sync()
         except ERRORS as error:
-            try:
-                self._undo()
-                self._again(batch, error, committing)
-            except BaseException:
-                self._keep_failed_sync(error, committing)
-                raise
+            self._undo()
+            self._again(batch, error)
+        except StorePoisoned as problem:  # of its sync
+            self._undo()
+            for work in batch:
+                work.refuse(afresh(problem))
         except _Behind as behind:
             self._undo()
             self._without(behind, batch)
@@ -208,19 +207,18 @@ class Transactions:
             try:
                 if self.mark is not None and self.mark.crowded:
                     self._check_room(work)
-                work.result = work.run(connection)
+                if self._full:
+                    work.result = self.sync_or_doubt(self._alone_unsure, work.run, connection)
+                else:
+                    work.result = work.run(connection)
                 self._tell_others(connection)
                 work.outcome = OVER
                 if self._full:
                     self._look_behind_sync()
                 return
             except ERRORS as error:
-                try:
-                    if not self._waits_alone(connection, work, error, first=not pause):
-                        return
-                except BaseException:
-                    self._keep_failed_sync(error, committing=True)
-                    raise
+                if not self._waits_alone(connection, work, error, first=not pause):
+                    return
             except Exception as error:
                 return work.refuse(error)
             pause = rest(pause)
@@ -228,11 +226,11 @@ class Transactions:
     def _waits_alone(self, connection: sqlite3.Connection, work: Work, error: Exception, *, first: bool) -> bool:
         """Whether it is to be tried again when somebody has let go of a lock. What else has failed is dealt with."""
         if is_full(error, self.path):
-            self._once_more(work, error, True, lambda: self._run_alone(connection, work))
+            self._once_more(work, error, lambda: self._run_alone(connection, work))
         elif self._reconnects([work], error):
             self.carry_out([work])
         elif not is_busy(error):
-            self._fail([work], error, committing=True)
+            self._fail([work], error)
         else:
             return bool(self._still_patient([work], error, first=first))
         return False
@@ -297,17 +295,15 @@ class Transactions:
         if saved:
             connection.execute(schema.RELEASE)
 
-    def _again(self, batch: list[Work], error: Exception, committing: bool) -> None:
+    def _again(self, batch: list[Work], error: Exception) -> None:
         """A transaction failed, and is undone: it may be the fault of one of several, or the disk may be full."""
-        if committing and self._full and is_unsure(error, self.path):
-            return self._fail(batch, error, committing)
         if self._reconnects(batch, error):
             return self.carry_out(batch)
         if len(batch) == 1:
             (work,) = batch
             if not is_full(error, self.path):
-                return self._fail(batch, error, committing)
-            return self._once_more(work, error, committing, lambda: self.carry_out(batch, statement=False))
+                return self._fail(batch, error)
+            return self._once_more(work, error, lambda: self.carry_out(batch, statement=False))
         for work in batch:
             self.carry_out([work], statement=False)
 
@@ -322,14 +318,14 @@ class Transactions:
             self.disconnect_locked()
         return True
 
-    def _once_more(self, work: Work, error: Exception, committing: bool, attempt: Callable[[], None]) -> None:
+    def _once_more(self, work: Work, error: Exception, attempt: Callable[[], None]) -> None:
         """The disk is full: with what room can be made for it."""
         with self._made_room(work.full, shrinks=work.shrinks) as is_worth_it:
             if is_worth_it:
                 work.full += 1
                 attempt()
             else:
-                self._fail([work], error, committing)
+                self._fail([work], error)
 
     def _without(self, behind: _Behind, batch: list[Work]) -> None:
         """A group is undone for what became of one of them, whose caller is told that nothing was stored."""
@@ -345,27 +341,54 @@ class Transactions:
             if self.connection is not None and self.connection.in_transaction:
                 self.connection.rollback()
 
-    def _fail(self, batch: list[Work], error: Exception, committing: bool) -> None:
-        unsure = committing and self._full and is_unsure(error, self.path)
-        problem = self.doubt(error) if unsure else translated(error, self.path)
+    def _fail(self, batch: list[Work], error: Exception) -> None:
+        problem = translated(error, self.path)
         problem.__cause__ = error
         for work in batch:
             work.refuse(afresh(problem))
 
-    def _keep_failed_sync(self, error: Exception, committing: bool) -> None:
-        """An interrupt has come as a transaction that failed was dealt with: a signal that comes while the disk is at a
-        sync is handled there. The system tells of a failure once."""
-        if self.trouble is None and committing and self._full and is_unsure(error, self.path):
-            self.doubt(error)
+    # Syncs that fail
 
-    def doubt(self, error: Exception) -> StorePoisoned:
-        """A sync has failed: from now on nothing goes, in no process, until the database was opened again. The error to
-        raise for it. Who is interrupted in it, while there is no `trouble` yet, calls it again."""
+    def sync_or_doubt(self, failed: Callable[[Exception], bool], sync: Callable[..., T], *arguments: Any) -> T:
+        """What that returns, which syncs. One whose error says that it has `failed` is known of in all processes,
+        whatever interrupts that: a signal that comes while the disk is at a sync is handled behind it, here, and the
+        system tells of a failure once. Raises StorePoisoned then."""
+        try:
+            return sync(*arguments)
+        except Exception as error:
+            try:
+                problem = self._doubt(error) if failed(error) else None
+            except BaseException:
+                if failed(error):
+                    self._doubt(error)
+                raise
+            if problem is None:
+                raise
+            raise problem from error
+
+    def _doubt(self, error: Exception) -> StorePoisoned:
+        """From now on nothing goes, in no process, until the database was opened again. The error to raise for it."""
         if self.mark is not None:
             self.mark.doubted = True
         problem = poisoned(self.path, error)
         self.trouble = lasting(problem, error)
         return afresh(problem)
+
+    def _commit(self, connection: sqlite3.Connection, slow: bool) -> None:
+        """`slow`: with greenlets that could run meanwhile."""
+        if slow:
+            self.sync_or_doubt(self._unsure, apart, connection.execute, schema.COMMIT)
+        elif self._full:
+            self.sync_or_doubt(self._unsure, connection.execute, schema.COMMIT)
+        else:
+            connection.execute(schema.COMMIT)
+
+    def _unsure(self, error: Exception) -> bool:
+        return is_unsure(error, self.path)
+
+    def _alone_unsure(self, error: Exception) -> bool:
+        """Of a statement that is a transaction, and may have lacked room before it came to its end."""
+        return is_unsure(error, self.path) and not is_full(error, self.path)
 
 
 def poisoned(path: str, error: object) -> StorePoisoned:

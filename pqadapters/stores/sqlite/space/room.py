@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ....apart import apart
@@ -19,7 +20,7 @@ from ....errors import StoreError
 from ....store import LOCK_TIMEOUT
 from .. import keeper, schema
 from ..database import connect, patiently
-from ..errors import ERRORS, FULL, is_failed_sync, translated
+from ..errors import FULL, is_failed_sync, translated
 from ..keeper import length, outwait, shorten, wait_for_writer
 from ..work import Work
 from .reserve import Reserve
@@ -216,12 +217,8 @@ class Room:
         """SQLite begins a checkpoint by a sync of the WAL. Of one that fails the system tells once, and what was
         committed without a sync by then isn't on the disk, whatever `Core.sync_wal` finds behind that."""
         core = self._core
-        try:
-            return apart(copy, core.path, *arguments)
-        except ERRORS as error:
-            if is_failed_sync(error, core.path):
-                raise core.writer.doubt(error) from error
-            raise
+        failed = partial(is_failed_sync, path=core.path)
+        return core.writer.sync_or_doubt(failed, partial(apart, copy, core.path, *arguments))
 
     def _outwait_readers(self) -> None:
         """Where they have kept the WAL from beginning anew. It holds up all writers, so where it didn't help, since one
