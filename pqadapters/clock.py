@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 
@@ -17,3 +18,11 @@ class Clock:
 
 
 SYSTEM = Clock()
+
+
+def spread(least: float, most: float) -> float:
+    """The length of a pause, by chance: who failed together isn't to come again together.
+
+    `random`'s own generator is the program's, which counts on each of its numbers where it has seeded it.
+    """
+    return least + (most - least) * int.from_bytes(os.urandom(4), "big") / 2**32

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import random
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecuto
 from pqadapters.concurrent.futures._backlog import clock as _clock
 from pqadapters.concurrent.futures._backlog import storing, timeouts
 from pqadapters.concurrent.futures._backlog.timeouts import _run_out
+from pqadapters.concurrent.futures._jobs import options as _options
 from pqadapters.concurrent.futures._jobs import wire
 from pqadapters.concurrent.futures._jobs.options import Options, key_bytes, options
 
@@ -102,9 +102,9 @@ def test_shutdown_without_waiting_does_retries_too(make: Make) -> None:
 
 def test_backoff_doubles_with_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     options = Options(backoff=2.0)
-    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(_options, "spread", lambda least, most: most)
     assert [options.pause(failures) for failures in (1, 2, 3, 40)] == [2.0, 4.0, 8.0, 3600.0]
-    monkeypatch.setattr(random, "uniform", lambda low, high: low)
+    monkeypatch.setattr(_options, "spread", lambda least, most: least)
     assert options.pause(1) == 1.0
 
 

@@ -9,13 +9,13 @@ fails while others get through. One thread at a time delivers to a sink.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from queue import Full
 from typing import Any, NamedTuple
 
+from ...clock import spread
 from .._configured import configured, handler_named
 from .reporting import Report, listen_to, reported_by
 
@@ -253,7 +253,8 @@ class Sink(logging.Handler):
     def pause(self, tries: int) -> float:
         """Seconds to wait behind that many failures in a row, some of them by chance."""
         shortest, longest = self.backoff
-        return min(longest, shortest * 2.0 ** min(tries - 1, 30)) * random.uniform(0.5, 1.0)
+        longest = min(longest, shortest * 2.0 ** min(tries - 1, 30))
+        return spread(0.5 * longest, longest)
 
 
 def _unconfirmed(report: Report) -> BaseException:

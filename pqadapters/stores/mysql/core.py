@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 import weakref
@@ -12,7 +11,7 @@ from itertools import count
 from typing import Any
 
 from ... import telling
-from ...clock import SYSTEM, Clock
+from ...clock import SYSTEM, Clock, spread
 from ...errors import StoreClosed, StoreError, StoreRefused
 from ...store import LOCK_TIMEOUT, Claim
 from .._ahead import Ahead
@@ -43,7 +42,7 @@ _TIMES = ("put_at", "not_before")
 def rest(pause: float) -> float:
     """Sleep about so long in seconds; the next pause."""
     if pause:
-        time.sleep(pause * (0.5 + random.random()))
+        time.sleep(spread(0.5 * pause, 1.5 * pause))
     return min(max(pause * 2, _SHORTEST), _LONGEST)
 
 

@@ -7,7 +7,6 @@ opens an existing database but SQLite. A forked child can't use a connection of 
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import stat
 import time
@@ -17,7 +16,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from ...apart import is_shared
-from ...clock import SYSTEM
+from ...clock import SYSTEM, spread
 from ...errors import StoreRefused
 from .._directory import is_mount, make, refused, unsafe_filesystem
 from .._disk import Disk, is_there
@@ -133,7 +132,7 @@ def rest(pause: float) -> float:
         else:
             _yield()
         return pause + _SHORTEST / _AT_ONCE
-    time.sleep(pause * (0.5 + random.random()))
+    time.sleep(spread(0.5 * pause, 1.5 * pause))
     return min(pause * 1.5, _LONGEST)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ....clock import spread
 from ....rank import rank
 from .errors import is_of
 from .words import Interrupted, Recover, Volatile, WhenFull, choice
@@ -55,7 +55,8 @@ class Options(NamedTuple):
     def pause(self, failures: int) -> float:
         """Seconds until the next try: between half and all of what doubles each time, so that what failed together
         doesn't come again together."""
-        return float(min(self.backoff * 2.0 ** min(failures - 1, 30), _LONGEST) * random.uniform(0.5, 1.0))
+        longest = min(self.backoff * 2.0 ** min(failures - 1, 30), _LONGEST)
+        return spread(0.5 * longest, longest)
 
 
 _DEFAULTS = Options()._asdict()
