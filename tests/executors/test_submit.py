@@ -118,6 +118,23 @@ def test_a_lambda_runs_from_memory_with_one_warning_for_each_place(make: Make) -
     assert "Unstorable" in futures[-1].result(work.PATIENCE)
 
 
+def test_of_asyncios_calls_that_cant_be_stored_the_warning_names_the_programs_own_place_and_function() -> None:
+    """It was asyncio's line, the same one for all of them, and "the call of partial"."""
+    _durable._warned.clear()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(store="memory:"))
+        assert await asyncio.to_thread(work.double, 2) == 4
+        assert await asyncio.to_thread(functools.partial(work.double, 3)) == 6
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(main())
+    told = [each for each in caught if each.category is NotDurableWarning]
+    assert [each.filename for each in told] == [__file__] * 2
+    assert all("the call of double can't be stored" in str(each.message) for each in told)
+
+
 def test_volatile_raise_and_allow(make: Make, tmp_path: Path) -> None:
     with pytest.raises(NotSerializable, match="volatile"):
         make(volatile="raise").submit(str, work.Unstorable())

@@ -7,6 +7,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextvars import Context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -145,7 +146,7 @@ class DurableExecutor(Executor):
     def _refused(self, call: wire.Call, error: NotSerializable) -> Future[Any]:
         """A call that can't be stored."""
         word = self._backlog.settings.volatile
-        function = getattr(call[0], "__qualname__", None) or type(call[0]).__qualname__
+        function = _shown(call[0])
         if word is Volatile.RAISE:
             raise NotSerializable(
                 f"the call of {function} can't be stored: {error}. volatile='warn' runs it from memory alone"
@@ -305,6 +306,14 @@ class DurableExecutor(Executor):
         if sum(each is not None for each in (state, job_id, key)) != 1:
             raise TypeError("give a state, a job_id or a key")
         return overview.purge(self._backlog, state, job_id, None if key is None else key_bytes(key), older_than)
+
+
+def _shown(function: Any) -> str:
+    """Its name; of a partial that of what it calls, also in a context, as `asyncio.to_thread` has it."""
+    while isinstance(function, partial):
+        in_context = isinstance(getattr(function.func, "__self__", None), Context) and function.args
+        function = function.args[0] if in_context else function.func
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
 def _warn_once(message: str) -> None:
