@@ -122,6 +122,11 @@ class PrivateStore:
             return self._slot.directory
         return f"the home of this application (of {self._spot.name}; nothing was put yet)"
 
+    @property
+    def family(self) -> str:
+        """Where all live that were made in its place."""
+        return f"the home of this application (of {self._spot.name})"
+
     def _own(self) -> Store:
         """Our slot, taken now if it isn't yet. The lock is held."""
         if self._closed:

@@ -126,6 +126,20 @@ def test_they_come_back_after_a_nack_and_to_another_handle(place: Place) -> None
     assert Queue[Any](store=store).get() is item
 
 
+def test_of_the_queues_of_one_place_the_warning_is_the_same(
+    caught: list[warnings.WarningMessage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It named the directory of each from its second item on: a server that makes them as users come had it in its log
+    for each user."""
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
+    queues: list[Queue[Any]] = [Queue(volatile="warn") for _ in range(3)]
+    for q in queues * 2:
+        q.put(threading.Lock())
+    assert len({q.stats()["place"] for q in queues}) == 3
+    (told,) = [str(each.message) for each in caught]
+    assert told.startswith("queue 'default' in the home of this application (of tests.queue.test_volatile.")
+
+
 def test_what_can_be_serialised_comes_back_as_a_copy_as_ever(place: Place) -> None:
     q = keeping(place)
     item = [1]

@@ -55,6 +55,10 @@ class Line(Acks):
             self.private.settled = weak(self._settled)
             self.private.renewed = weak(self.begin_again)
 
+    @property
+    def family(self) -> str:
+        return self.label if self.private is None else f"queue {self.name!r} in {self.private.family}"
+
     def _open(self) -> None:
         """The store is open: what was learnt, and what ended with the process that put it."""
         if self.auto:

@@ -126,6 +126,11 @@ class Stock:
         """How messages name it."""
         return f"queue {self.name!r} in {self.store.place}"
 
+    @property
+    def family(self) -> str:
+        """How a message names it that is the same for all queues that one place of the program makes."""
+        return self.label
+
     def encode(self, item: object) -> bytes:
         """The payload of an item. Raises NotSerializable."""
         if item is None or type(item) is object:
@@ -159,8 +164,8 @@ class Stock:
         if self.volatile is Volatile.RAISE:
             raise self._refusal(item, reason) from error
         telling.warn(  # without addresses: the same warning from the same line is shown once
-            f"{self.label} keeps items of type {type(item).__module__}.{type(item).__qualname__} in memory alone: they "
-            f"can't be serialised ({_ADDRESS.sub('', reason)}), and are lost in a crash",
+            f"{self.family} keeps items of type {type(item).__module__}.{type(item).__qualname__} in memory alone: "
+            f"they can't be serialised ({_ADDRESS.sub('', reason)}), and are lost in a crash",
             NotDurableWarning,
         )
         return self._keep(item)
