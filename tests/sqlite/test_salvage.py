@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from pqadapters.store import Ack, Order, Put
 from pqadapters.stores.sqlite import SqliteStore, salvage
 from pqadapters.stores.sqlite.damage.pages import Pages
 from pqadapters.stores.sqlite.damage.salvaged import Salvaged
+from pqadapters.stores.sqlite.schema import PAGE_SIZE
 
 from .contents import fill, left
 
@@ -199,6 +202,21 @@ def test_salvage_takes_no_page_for_free_that_isnt(bit: int, database: Path) -> N
     data[35] ^= 1 << bit
     database.write_bytes(data)
     assert salvage(database, to=database.with_name("new.db")).records >= 180
+
+
+def test_salvage_of_a_file_that_ends_in_the_list_of_free_pages(database: Path) -> None:
+    """Where the WAL has a page from behind that place, it was a struct.error, and nothing was brought out."""
+    with SqliteStore(database) as store:
+        store.commit(*[Put("q", b"%d " % n * 20) for n in range(3000)])
+        store.commit(*map(Ack, store.claim("q", limit=1500)))
+    data, copy = database.read_bytes(), database.with_name("copy.db")
+    listed = int.from_bytes(data[32:36], "big")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE record SET attempts = 1 WHERE place = (SELECT max(place) FROM record)")
+        connection.commit()
+        copy.write_bytes(data[: (listed - 1) * PAGE_SIZE + 100])
+        Path(f"{copy}-wal").write_bytes(Path(f"{database}-wal").read_bytes())
+    assert salvage(copy, to=database.with_name("new.db")).records > 0
 
 
 def test_salvage_brings_back_nothing_that_was_deleted(database: Path) -> None:

@@ -104,7 +104,7 @@ class Pages:
         trunk = int.from_bytes(self._page(1)[32:36], "big")
         while 0 < trunk <= self._count and trunk not in found:
             found.add(trunk)
-            page = self._page(trunk)
+            page = self._page(trunk).ljust(self._size, b"\0")  # the file may be cut off within it
             count = min(int.from_bytes(page[4:8], "big"), self._usable // 4 - 2)
             found.update(struct.unpack(f">{count}I", page[8 : 8 + 4 * count]))
             trunk = int.from_bytes(page[:4], "big")
