@@ -83,7 +83,7 @@ class StoreRefused(StoreError):
     """A directory or file isn't fit to be a store: foreign content, somebody else's, not a directory."""
 
 
-class TooLarge(StoreError):
+class TooLarge(StoreError, ValueError):
     """More at once than the store will ever take, however long one waits. Nothing of the commit was stored."""
 
 

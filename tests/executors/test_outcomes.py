@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pqadapters.concurrent.futures import JobParked, RemoteError, ThreadPoolExecutor, task
+from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, ThreadPoolExecutor, task
 from pqadapters.concurrent.futures._jobs import tasks
+from pqadapters.errors import TooLarge
+from pqadapters.stores.segment import draft
 
 from . import work
 from .conftest import Make
@@ -60,6 +62,25 @@ def _leave(executor: ThreadPoolExecutor, function: Callable[..., object], *args:
     executor.shutdown(wait=False, drain=False)
     work.GATES["gate"].set()
     executor.shutdown()
+
+
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_an_outcome_that_no_record_takes_fails_its_job_and_no_other(
+    pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its future never ended, and the next run began the job again."""
+    monkeypatch.setattr(draft, "MAX_PAYLOAD", 70_000)
+    with pool(1, path=tmp_path / "jobs") as executor:
+        large = executor.using(key="large").submit(bytes, 70_000)
+        forgotten = executor.submit(bytes, 70_000)
+        assert executor.using(key="small").submit(bytes, 3).result(work.PATIENCE) == bytes(3)
+        assert len(forgotten.result(work.PATIENCE)) == 70_000
+        with pytest.raises(TooLarge, match="a record holds at most 1 GiB"):
+            large.result(work.PATIENCE)
+    with pool(1, path=tmp_path / "jobs") as executor:
+        assert list(executor.recovered()) == []
+        with pytest.raises(TooLarge, match="a record holds at most 1 GiB"):
+            executor.using(key="large").submit(bytes, 1).result(work.PATIENCE)
 
 
 def test_a_parked_job_is_that_in_the_next_run_too(make: Make) -> None:

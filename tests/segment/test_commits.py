@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pqadapters.errors import ConditionFailed, DiskError
+from pqadapters.errors import ConditionFailed, DiskError, TooLarge
 from pqadapters.store import Ack, Clear, Delete, Nack, Op, Put, Set, Update
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, draft
@@ -20,7 +20,7 @@ from tests.crash.faulty import FaultyDisk
 def test_a_commit_beyond_what_a_segment_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draft, "MAX_COMMIT", 1000)
     with SegmentStore(tmp_path / "q") as store:
-        with pytest.raises(ValueError, match=r"too large: at most 1000. Commit in parts"):
+        with pytest.raises(TooLarge, match=r"too large: at most 1000. Commit in parts"):
             store.commit(Put("q", bytes(600)), Put("q", bytes(600)))
         store.commit(Put("q", bytes(400)), Put("q", bytes(400)))
         assert store.depth("q").ready == 2
@@ -30,13 +30,13 @@ def test_a_payload_beyond_the_limit_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(draft, "MAX_PAYLOAD", 70_000)
     with SegmentStore(tmp_path / "q") as store:
         for put in (Put("q", bytes(70_001)), Put("q", bytes(70_001), rank=b"r")):
-            with pytest.raises(ValueError, match="a payload of 70001 bytes is too large"):
+            with pytest.raises(TooLarge, match="a payload of 70001 bytes is too large"):
                 store.commit(put)
         store.commit(Put("q", bytes(70_000)))
         assert store.depth("q").ready == 1
         (claim,) = store.claim("q")
         for op in (Update(claim, bytes(70_001)), Set("t", b"k", bytes(70_001))):
-            with pytest.raises(ValueError, match="a payload of 70001 bytes is too large"):
+            with pytest.raises(TooLarge, match="a payload of 70001 bytes is too large"):
                 store.commit(op)
         assert [record.payload for record in store.browse("q", state=None)] == [bytes(70_000)]
         assert store.get("t", b"k") is None

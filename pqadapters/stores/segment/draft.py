@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from ...errors import ConditionFailed, LeaseLost, LimitReached
+from ...errors import ConditionFailed, LeaseLost, LimitReached, TooLarge
 from ...store import Ack, Claim, Clear, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
 from . import format
 from .log import Log
@@ -79,12 +79,12 @@ class Draft:
             raise TypeError(f"{op!r} is no operation of a store")
 
     def finish(self) -> None:
-        """The plan is complete: all acknowledgements share one frame. Raises ValueError for a giant commit."""
+        """The plan is complete: all acknowledgements share one frame. Raises TooLarge for a giant commit."""
         if self._acked:
             body = b"".join([format.ID.pack(acked[0]) for acked in self._acked])
             self.frames.append((format.ACK, body, lambda sequence, offset: None))
         if self.size > MAX_COMMIT:
-            raise ValueError(f"a commit of {self.size} bytes is too large: at most {MAX_COMMIT}. Commit in parts")
+            raise TooLarge(f"a commit of {self.size} bytes is too large: at most {MAX_COMMIT}. Commit in parts")
 
     def _frame(self, kind: int, body: bytes, step: Step, number: int = 0) -> None:
         self.frames.append((kind, body, step))
@@ -308,7 +308,7 @@ def _end_acked(log: Log, catalog: Catalog, acked: list[_Acked]) -> None:
 
 def check_size(payload: bytes) -> None:
     if len(payload) > MAX_PAYLOAD:
-        raise ValueError(
+        raise TooLarge(
             f"a payload of {len(payload)} bytes is too large: a record holds at most 1 GiB. Store a path to it"
         )
 
