@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pqadapters.errors import DiskError
+from pqadapters.errors import DiskError, TooLarge
 from pqadapters.store import Ack, Put
 from pqadapters.stores.sqlite import SqliteStore
 
@@ -54,3 +56,16 @@ def test_pages_that_are_free_in_the_database_are_room_for_one(small: Path, monke
         (small / "ballast").write_bytes(bytes(max(0, room.f_bavail * room.f_frsize - (1 << 20))))
         for _ in range(3):
             store.commit(Put("q", bytes(_SIZE)))
+
+
+@pytest.mark.parametrize("size", [1_000_000_001, (1 << 31) + 1])
+def test_one_that_sqlite_never_takes_is_refused_as_such(size: int, database: Path) -> None:
+    """It was any error of a store, which is worth another try; above 2 GiB an OverflowError."""
+    with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ) as nothing:
+        payload: Any = nothing  # which takes no memory
+        with SqliteStore(database) as store:
+            for op in (Put("q", payload), Put("q", b"", rank=payload)):
+                with pytest.raises(TooLarge, match="nothing was stored"):
+                    store.commit(op)
+            store.commit(Put("q", b"next"))
+            assert [claim.payload for claim in store.claim("q", limit=9)] == [b"next"]

@@ -12,7 +12,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-from ...errors import DiskError, FormatError, StoreError, StoreLocked, StoreRefused
+from ...errors import DiskError, FormatError, StoreError, StoreLocked, StoreRefused, TooLarge
 from .._disk import Disk
 
 # By the words of sqlite3_errstr(): before Python 3.11 an exception has no code.
@@ -49,8 +49,9 @@ _ADVICE = {
 }
 
 
-#: What Python's sqlite3 raises; the second where not even an error's text, which names what is damaged, is one.
-ERRORS = (sqlite3.Error, UnicodeDecodeError)
+#: What Python's sqlite3 raises; the second where not even an error's text, which names what is damaged, is one; the
+#: third of what is too large for an int of C.
+ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
 
 
 #: Those that only damage can have brought about: no statement of ours breaks a constraint of the tables.
@@ -158,8 +159,8 @@ def translated(error: Exception, path: str) -> StoreError:
         if number == errno.ENOSPC:
             advice = "the filesystem has no room for more files (df -i): remove some"
         return DiskError(number, f"{text} ({os.strerror(number)}); {advice}", path)
-    if text.startswith("string or blob too big"):
-        return StoreError(f"{path}: {text}; nothing was stored. Put a smaller item, or the path of a file")
+    if text.startswith("string or blob too big") or isinstance(error, OverflowError):
+        return TooLarge(f"{path}: {text}; nothing was stored. Put a smaller item, or the path of a file")
     return StoreError(f"{path}: {type(error).__name__}: {text}")
 
 
