@@ -79,6 +79,30 @@ def test_a_flipped_bit_in_an_index_hides_nothing(
         assert store.damage == ()
 
 
+@pytest.mark.parametrize("few", [1_000, 0], ids=["few", "many"])
+def test_a_key_that_was_set_again_is_there_once(few: int, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who didn't find it, before this was looked for: what was set last counts."""
+    with SqliteStore(database) as store:
+        store.commit(*(Set("t", name, b"old") for name in (b"kept", b"lost")))
+    _flip(database, "by_key", b"lost", 3)
+    checked = database.with_name("jobs.db-owners") / "checked"
+    checked.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "_FEW", 0)
+        with SqliteStore(database) as store:
+            assert store.get("t", b"lost") is None
+            store.commit(Set("t", b"lost", b"new"))
+    monkeypatch.setattr(index, "_FEW", few)
+    checked.unlink()
+    with SqliteStore(database) as store:
+        _await_looks()
+        (damage,) = store.damage
+        assert "it was made anew" in damage.reason
+        assert list(store.scan("t")) == [(b"kept", b"old"), (b"lost", b"new")]
+        assert store.get("t", b"lost") == b"new"
+        assert store.count("t") == 2
+
+
 def test_a_name_that_was_given_again_is_told_of(database: Path) -> None:
     """By who came before this was looked for. In place that can't be mended."""
     with SqliteStore(database) as store:
