@@ -152,6 +152,14 @@ def test_counts_that_are_none(two_queues: Path, number: int, what: str, monkeypa
         assert drained(store, "b") == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("last", ["'x'", str(2 * schema.IDS), str((1 << 63) - 1)])
+def test_a_last_id_that_cant_be(last: str, two_queues: Path) -> None:
+    """What was put into one queue came out of another one, or of none."""
+    change(two_queues, f"UPDATE queue SET last = {last} WHERE number = 0")
+    with pytest.raises(FormatError, match="is damaged"):
+        SqliteStore(two_queues)
+
+
 @pytest.mark.parametrize("owner", ["NULL", "77", "'x'"])
 def test_a_claim_that_is_nobodys(two_queues: Path, owner: str) -> None:
     """Its record was in nobody's hands, and in nobody's reach."""

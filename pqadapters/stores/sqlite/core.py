@@ -144,7 +144,7 @@ class Core:
         noted = self.mark.read()  # first: whoever commits notes it behind that
         row = patiently(lambda: connection.execute(schema.LAST).fetchone(), self.path)
         last = row[0] if row is not None else None
-        if not isinstance(last, int):
+        if not isinstance(last, int) or last >= schema.IDS:  # the next one's place would be another queue's
             raise translated(malformed(), self.path)
         if noted > last:
             copy, why = self._put_wal_aside(last + 1, noted)
