@@ -93,10 +93,10 @@ def test_what_a_signal_handler_put_off_is_told_although_it_raises(error: BaseExc
 
     def interrupted(_: object) -> None:
         line.tell_later(partial(told.append, "first"))
-        line.tell_later(partial(_raise, error))
-        line.tell_later(partial(told.append, "last"))
         assert line.do(Work(lambda _: None)) is LATE
         assert told == [], "it is said with the lock free"
+        line.tell_later(partial(_raise, error))
+        line.tell_later(partial(told.append, "last"))
         raise _Interrupt
 
     with pytest.raises(type(error)):
