@@ -518,3 +518,20 @@ print("done")
             timeout=PATIENCE,
         )
         assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+
+    def test_a_store_on_a_server_ends_whose_keeper_has_ended_before(self, begin: str) -> None:
+        """A program hung at its end: eventlet's os.write tries again for ever where nobody reads any more."""
+        code = """
+from pqadapters.stores.mysql.keeper import Keeper
+
+class Core:  # is gone at once
+    pass
+
+keeper = Keeper(Core())
+keeper.ensure()
+while keeper._thread.is_alive():
+    sleep(0.001)
+keeper.stop(wait=True)
+print("done")
+"""
+        assert run(begin + code, "nowhere") == "done"

@@ -17,6 +17,11 @@ from ...ending import enduring, start_thread
 from .owners import GRACE, OFTEN
 from .wire import readable
 
+try:
+    from posix import write  # eventlet's os.write tries again for ever where nobody reads any more
+except ImportError:
+    from os import write
+
 if TYPE_CHECKING:
     from .core import Core
 
@@ -24,7 +29,7 @@ _PATIENCE = 5.0  #: seconds that its end is waited for
 _PER_LOOK = OFTEN  #: seconds between two looks for the dead
 _SOON = 0.25  #: seconds until the next try, where the server doesn't know that we live
 _WATCH = 0.02  #: seconds between two looks at what lies ahead
-_WATCHED = b"w"
+_COME, _WATCHED = b"x", b"w"
 
 
 class Keeper:
@@ -50,6 +55,7 @@ class Keeper:
                     return
                 if self._called < 0:
                     self._called, self._call = os.pipe()
+                    _unblock(self._call)
                 thread = threading.Thread(target=_run, args=(weakref.ref(self), self._called, given_up), daemon=True)
                 thread.name = "pqadapters-keeper"
                 self._thread = thread
@@ -67,9 +73,8 @@ class Keeper:
     def call(self) -> None:
         """There is something to do before the next round."""
         self.ensure()
-        if not self._ended:  # eventlet waits for ever where nobody reads any more
-            with suppress(OSError):
-                os.write(self._call, b"x")
+        if not self._ended:  # else nobody reads any more, and SIGPIPE may have its default back
+            self._say(_COME)
 
     def watch(self) -> None:
         """Something lies ahead, or was put off, and is to be seen to should nobody come again."""
@@ -77,11 +82,15 @@ class Keeper:
             self.watches = True
             try:
                 self.ensure()
-                with suppress(OSError):
-                    os.write(self._call, _WATCHED)
+                self._say(_WATCHED)
             except BaseException:  # of a signal handler: maybe the thread wasn't called
                 self.watches = False
                 raise
+
+    def _say(self, word: bytes) -> None:
+        """To the thread, if it is there."""
+        with suppress(OSError):  # it has ended; or there is more than enough for it to read
+            write(self._call, word)
 
     def tidy(self, core: Core, pause: float) -> float:
         """See to that. Seconds until it is to be looked at again, `pause` at most."""
@@ -100,8 +109,7 @@ class Keeper:
             thread = self._thread
         if thread is None:
             return
-        with suppress(OSError):
-            os.write(self._call, b"x")
+        self._say(_COME)
         if wait and thread.is_alive() and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 
@@ -123,9 +131,13 @@ class Keeper:
                     os.close(self._called)
 
 
-def _run(ref: weakref.ref[Keeper], called: int, given_up: list[bool]) -> None:
+def _unblock(fd: int) -> None:
     with suppress(OSError, AttributeError):  # it is closed already; Windows before 3.12
-        os.set_blocking(called, False)  # another thread, that was given up, may have read what there was
+        os.set_blocking(fd, False)
+
+
+def _run(ref: weakref.ref[Keeper], called: int, given_up: list[bool]) -> None:
+    _unblock(called)  # another thread, that was given up, may have read what there was
     try:
         enduring(_serve)(ref, called, given_up)
     finally:
