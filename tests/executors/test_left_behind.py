@@ -570,3 +570,23 @@ def test_a_shutdown_when_the_program_has_ended_leaves_what_no_pool_begins(
     with App(tmp_path, AT_EXIT).start(kind, json.dumps(place, default=str), case) as running:
         running.until("ended")
         running.end()
+
+
+@pytest.mark.parametrize("word", ["retry", "fail", "drop"])
+def test_a_job_that_could_not_be_begun_for_want_of_memory_was_not_interrupted(make: Make, word: str) -> None:
+    """With interrupted="drop" it was taken for done, with "fail" for one whose process ended; it had never run."""
+    leave(make, (work.note, 1), interrupted=word)
+    executor = make(interrupted=word, recover="manual")
+    opened, tries = executor._backlog.opened, list[bytes]()
+
+    def lacks_memory(data: bytes) -> Any:
+        tries.append(data)
+        if len(tries) <= 3:
+            raise MemoryError
+        return opened(data)
+
+    executor._backlog.opened = lacks_memory
+    (future,) = executor.recovered()
+    future.result(work.PATIENCE)
+    assert work.DONE == [1]
+    assert future.attempts == 1

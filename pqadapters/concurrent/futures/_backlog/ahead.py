@@ -17,11 +17,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ....clock import SYSTEM
-from ....errors import LeaseLost, PqadaptersError
 from .._jobs.options import PLAIN, Settings
 from .._jobs.words import Interrupted
-from .refusals import let_go
-from .returning import put_back
+from .refusals import let_go, undo_claim
 
 if TYPE_CHECKING:
     from ....store import Claim
@@ -69,7 +67,7 @@ class Ahead:
             if future is not None and claim.attempt == 1 and future._options is PLAIN:
                 self._claims.append(claim)
             else:
-                _put_back(backlog, claim)
+                undo_claim(backlog, claim)
         if backlog.stopped:
             self.give_back(backlog)
 
@@ -101,13 +99,3 @@ class Ahead:
     def forget(self) -> None:
         """The store that they are of is gone for this process."""
         self._claims.clear()
-
-
-def _put_back(backlog: Backlog, claim: Claim) -> None:
-    """A claim that isn't used is no attempt: by some of them a job would be taken for one that ends processes."""
-    try:
-        put_back(backlog, claim, 0.0)
-    except LeaseLost:
-        pass
-    except PqadaptersError:
-        let_go(backlog, claim)

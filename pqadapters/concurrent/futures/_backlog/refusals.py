@@ -18,7 +18,7 @@ from ....errors import FOR_GOOD, LeaseLost, PqadaptersError
 from ....store import Nack
 from .._jobs import wire
 from .clock import call_in
-from .returning import look_later
+from .returning import look_later, put_back
 
 if TYPE_CHECKING:
     from ....store import Claim
@@ -84,3 +84,14 @@ def let_go(backlog: Backlog, claim: Claim) -> None:
         pass
     except PqadaptersError:
         try_later(backlog, wire.id_of(claim.payload), partial(backlog.commit, Nack(claim)), lambda: None)
+
+
+def undo_claim(backlog: Backlog, claim: Claim, *, awaited: bool = True) -> None:
+    """A job that was claimed and isn't begun is ready again. That is no attempt: by some of them a job would be taken
+    for one that ends processes. `awaited` as of `put_back`."""
+    try:
+        put_back(backlog, claim, 0.0, awaited=awaited)
+    except LeaseLost:
+        pass
+    except PqadaptersError:
+        let_go(backlog, claim)

@@ -24,7 +24,7 @@ from .._others import peers
 from .cancelling import withdraw
 from .finishing import drop, is_held, let_go_of_suspect, lost, park, refuse
 from .future import JobFuture
-from .refusals import let_go, try_later
+from .refusals import let_go, try_later, undo_claim
 from .returning import find_moved, put_back, wait_again
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ def next_job(backlog: Backlog) -> Started | None:
 
 
 def _leave_as_it_was(backlog: Backlog, claim: Claim, future: JobFuture | None) -> None:
-    """A job that was claimed, and what is to become of it can't be stored."""
+    """A job that was claimed, and what is to become of it isn't known, or can't be stored."""
     if future is not None:
         backlog.live[future._id] = future
     backlog.suspects.end(wire.id_of(claim.payload))
-    let_go(backlog, claim)
+    undo_claim(backlog, claim, awaited=False)  # it is looked at again when the caller says
 
 
 def _begins(backlog: Backlog, started: Started) -> bool:
