@@ -161,7 +161,10 @@ def test_a_length_that_takes_in_the_next_items(path: str) -> None:
     assert [each.offset for each in damage] == [at[3]]
 
 
-@pytest.mark.parametrize("info", [None, b"", b"\x80\x04garbage", b"{}\n", "other numbers"])
+_DEEP = pytest.param(b"[" * 200_000 + b"\n", id="deep")  # no JSON that Python reads: a RecursionError
+
+
+@pytest.mark.parametrize("info", [None, b"", b"\x80\x04garbage", b"{}\n", _DEEP, "other numbers"])
 def test_an_info_that_is_missing_or_makes_no_sense(path: str, name: str, info: bytes | str | None) -> None:
     theirs.file_queue(path, ITEMS, got=15, chunksize=10, name=name)
     file = Path(path, "info")

@@ -226,7 +226,10 @@ class Lines:
         return data[at : end - 1]
 
     def value(self, data: Data, end: int) -> object:
-        found: object = json.loads(data[:end])
+        try:
+            found: object = json.loads(data[:end])
+        except RecursionError as error:
+            raise Broken(f"no JSON of numbers and text: {error}") from None
         return found
 
 
