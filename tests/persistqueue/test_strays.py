@@ -113,6 +113,17 @@ def test_a_table_of_another_version_is_left_alone(path: str) -> None:
     assert theirs.rows(f"{path}/data.db", "queue_default") == [(1, "x")]
 
 
+def test_a_table_whose_name_is_damaged_keeps_nobody_out(path: str, file: str) -> None:
+    """The database couldn't be opened, for a UnicodeEncodeError."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("ALTER TABLE queue_default RENAME TO queue_theirs")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    Path(file).write_bytes(Path(file).read_bytes().replace(b"queue_theirs", b"queue_their\xf3"))
+    with ours.SQLiteQueue(path) as q:
+        assert q.get(block=False) == "ours"
+    assert "is damaged: a table of persist-queue's has a name that is no text" in refusal("migrate", file)
+
+
 def test_what_comes_behind_is_taken_over_too(path: str, file: str) -> None:
     out("migrate", file)
     theirs.database(path, old.SQLiteQueue, ["late"])

@@ -158,3 +158,5 @@ def _reading(path: str) -> Iterator[Source]:
             yield Source(snapshot.connection, path, raw)
         except sqlite3.Error as error:
             raise words_of(error, path) from error
+        except UnicodeEncodeError as error:  # no statement can have it
+            raise FormatError(f"{path} is damaged: a table of persist-queue's has a name that is no text") from error
