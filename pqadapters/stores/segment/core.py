@@ -17,7 +17,7 @@ from typing import Any
 
 from ... import telling
 from ...clock import Clock
-from ...errors import DiskError, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
+from ...errors import DiskError, LeaseLost, PqadaptersError, StoreClosed, StoreError, StoreForked, StorePoisoned
 from ...resting import Rest
 from ...store import Damage
 from .._cores import Cores
@@ -38,6 +38,7 @@ logger = telling.logger("pqadapters.stores.segment")
 RECENT_RECORDS, RECENT_BYTES = 1024, 1024  #: how many payloads are kept in memory, of what size at most
 _CHECKPOINT_BYTES = 8 << 20
 _REWRITES_PER_ROUND = 4
+_TRIES = 3  #: how often what was put off is carried out, while signal handlers raise something
 _CALLS = 128  #: until who is at it asks for its turn
 _TIDY_AGAIN = 10_000  #: frames until space is looked for again where there was none to move records to
 
@@ -115,22 +116,42 @@ class Core:
             raise afresh(self.log.trouble)
 
     def leave_locked(self) -> None:
-        """The end of a call: carry out what was put off meanwhile."""
+        """The end of a call: carry out what was put off meanwhile. What a signal handler raises in that breaks none of
+        it off, and is raised behind it: those who have put it off have gone on."""
         self.inside = False
         if self._catching_up:  # the loop below goes on with what this call has put off
             return
+        interrupt: BaseException | None = None
         self._catching_up = True
         try:
             while self.deferred:
-                call = self.deferred.pop(0)
-                try:
-                    call()
-                except LeaseLost:  # which changes nothing
-                    pass
-                except Exception as error:
-                    self.say_locked("%s: a call that interrupted another one of its thread failed", error=error)
+                interrupt = self._carry_out_late_locked(self.deferred[0]) or interrupt
+                self.deferred.pop(0)
         finally:
             self._catching_up = False
+        if interrupt is not None:
+            try:
+                raise interrupt
+            finally:
+                del interrupt
+
+    def _carry_out_late_locked(self, call: Callable[[], object]) -> BaseException | None:
+        """Again where it was broken off, which does it once; what has done that, if it wasn't its own fault."""
+        raised: BaseException | None = None
+        for _ in range(_TRIES):
+            try:
+                call()
+                return raised
+            except LeaseLost:  # which changes nothing
+                return raised
+            except BaseException as error:
+                raised = error
+                if isinstance(error, PqadaptersError):
+                    break
+        if not isinstance(raised, Exception):
+            return raised
+        self.say_locked("%s: a call that interrupted another one of its thread failed", error=raised)
+        return None
 
     def say_locked(self, text: str, *facts: object, error: Exception | None = None) -> None:
         """Log it (`text` begins with the directory) at the end of the call, with the lock free: see telling.py."""

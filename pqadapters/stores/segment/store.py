@@ -155,19 +155,24 @@ class SegmentStore:
     def _put_off_locked(self, ops: Sequence[Op], stop: Stop | None) -> tuple[int, ...]:
         """In the middle of another call of this thread: behind that."""
         self._refuse()
-        self._core.deferred.append(partial(self._commit_late_locked, put_off(ops, stop)))
+        self._core.deferred.append(partial(self._commit_late_locked, put_off(ops, stop), []))
         return (0,) * len(ops)
 
-    def _commit_late_locked(self, ops: tuple[Op, ...]) -> None:
-        """Although the handle may be closed by now."""
-        core, lazy = self._core, False
-        core.inside = True
-        try:
-            core.check_locked()
-            _, lazy = carry_out(core, ops, self._owner)
-        finally:
-            core.inside = False  # what was put off meanwhile comes next in the loop that we are called by
-        core.settle_locked(self._power and not lazy)
+    def _commit_late_locked(self, ops: tuple[Op, ...], landed: list[bool]) -> None:
+        """Although the handle may be closed by now. `landed`: whether it was lazy, once it is done: what is interrupted
+        behind that isn't done again."""
+        core = self._core
+        if not landed:
+            before = core.log.next
+            core.inside = True
+            try:
+                core.check_locked()
+                landed.append(carry_out(core, ops, self._owner)[1])
+            finally:
+                core.inside = False  # what was put off meanwhile comes next in the loop that we are called by
+                if not landed and core.log.next > before:
+                    landed.append(False)
+        core.settle_locked(self._power and not landed[0])
 
     def _refuse(self) -> None:
         if self._closed:
