@@ -19,6 +19,7 @@ from itertools import islice
 from types import TracebackType
 from typing import NoReturn, TypeVar
 
+from ..apart import insist
 from ..clock import SYSTEM, Clock
 from ..durability import Durability
 from ..errors import ConditionFailed, LeaseLost, LimitReached, PqadaptersError, StoreClosed
@@ -121,14 +122,21 @@ class MemoryData:
     def _catch_up(self) -> None:
         if self._catching_up:  # by the loop below, further out: a level for each change would be too deep
             return
+        interrupt: BaseException | None = None
         self._catching_up = True
         try:
             while self._later:
                 self._caught_up += 1
-                with suppress(PqadaptersError, ValueError):  # whose commit it was has gone on long since
-                    self._later.popleft()()
+                try:
+                    with suppress(PqadaptersError, ValueError):  # whose commit it was has gone on long since
+                        insist(self._later[0])
+                except BaseException as error:  # of a signal handler: all of them are made
+                    interrupt = error
+                self._later.popleft()
         finally:
             self._catching_up = False
+        if interrupt is not None:
+            raise interrupt
 
     def look(self, attempt: Callable[[], T | None]) -> T | None:
         """`attempt()` undisturbed, and again where a finalizer changed something right behind it (I7)."""
@@ -216,11 +224,13 @@ class MemoryStore:
         if self._data.in_the_middle():
             self._check_open()
             late = put_off(ops, stop)
-            self._data.in_turn(lambda: self._data.whole(lambda: self._commit(late, None)))
+            done: list[bool] = []
+            self._data.in_turn(lambda: self._data.whole(lambda: done or self._commit(late, None, done)))
             return (0,) * len(ops)
         return self._whole(lambda: self._commit(ops, stop))
 
-    def _commit(self, ops: Sequence[Op], stop: Stop | None) -> tuple[int, ...]:
+    def _commit(self, ops: Sequence[Op], stop: Stop | None, done: list[bool] | None = None) -> tuple[int, ...]:
+        """`done`: gets an entry with it, for who makes it again where it was interrupted."""
         unless_stopped(stop)
         undo: list[Callable[[], object]] = []
         touched: set[str] = set()
@@ -232,6 +242,8 @@ class MemoryStore:
             if undo:  # what is refused at once, as a pop() that comes second, has put nothing back
                 self._data.put_keys_in_order(op.table for op in ops if isinstance(op, Delete))
             raise
+        if done is not None:
+            done[:] = [True]  # without a call, in which an interrupt might come behind it
         try:
             self._data.all_changed(touched)
         except BaseException:  # of a signal handler; it is stored, and those who sleep have to know

@@ -20,6 +20,7 @@ from pqadapters.errors import ConditionFailed, Stopped, StoreClosed
 from pqadapters.store import Ack, Claim, Delete, Expect, Nack, Order, Put, Set, Stop, Store, Update
 from pqadapters.stores import _gate
 
+from .interrupting import interrupted
 from .late import Late
 from .maker import Maker
 from .snapshot import payloads
@@ -356,3 +357,23 @@ def test_i7_a_claim_is_interrupted_anywhere_before_it_waits(make_store: Maker) -
             done.add(place)
             store.commit(Put("q", b"late"))
         assert late.result() == [b"late"], f"lost at {place}"
+
+
+def test_what_is_put_off_is_done_once_wherever_that_is_interrupted(make_store: Maker) -> None:
+    """A put that a finalizer had made was lost where Ctrl-C came as it was carried out."""
+    store, put = make_store(), list[bytes]()
+    store.commit(Put("q", b""), Put("late", b"0"))
+    nth, going = 0, True
+    while going:
+        nth += 1
+
+        def puts_late() -> bool:
+            store.commit(Put("late", b"%d" % nth))  # noqa: B023
+            put.append(b"%d" % nth)  # noqa: B023
+            return False
+
+        going = interrupted(partial(store.commit, Put("q", b""), stop=puts_late), nth, _STORES)
+    found = payloads(store, "late")
+    assert len({*found}) == len(found)
+    assert {*put} <= {*found}  # those that were interrupted themselves may be there
+    assert len(put) > 30
