@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import telling
 from ..clock import SYSTEM
-from ..errors import LeaseLost, StoreError
+from ..errors import LeaseLost, PqadaptersError, StoreError
 from ..interrupts import keep
 from ..resting import Rest
 from ._turns import call_back, comers, give_way
@@ -260,12 +260,28 @@ class Line:
     def _carry_out_late_locked(self) -> None:
         while self._late:
             late = self._late[0]
-            if not late.done:
-                self.carry_out([late])
+            alarm = self._carry_out_whole_locked(late)
             if late.error is not None and not isinstance(late.error, LeaseLost):  # which changes nothing
                 text = "%s: a call that interrupted another one of its thread failed"
                 self.tell_later(partial(self._logger.error, text, self._place, exc_info=late.error))
             self._late.pop(0)
+            if alarm is not None:
+                raise alarm
+
+    def _carry_out_whole_locked(self, late: Work) -> Exception | None:
+        """Again where no error of ours was the end of it: a signal handler's, which is returned if it goes without."""
+        alarm: Exception | None = None
+        for left in reversed(range(_TRIES)):
+            if not late.done:
+                self.carry_out([late])
+            if late.error is None:
+                return alarm
+            if isinstance(late.error, PqadaptersError):
+                break
+            alarm = late.error
+            if left:
+                late.begin_again()
+        return None
 
 
 comers.add(Line.do.__code__)

@@ -50,5 +50,9 @@ class Work:
         self.error = error
         self.outcome = OVER
 
+    def begin_again(self) -> None:
+        """It was refused, and is to be carried out all the same."""
+        self.outcome, self.error = PENDING, None
+
     def put_off(self) -> None:
         """It is carried out behind the transaction that it has interrupted."""

@@ -20,7 +20,7 @@ from pqadapters.errors import ConditionFailed, Stopped, StoreClosed
 from pqadapters.store import Ack, Claim, Delete, Expect, Nack, Order, Put, Set, Stop, Store, Update
 from pqadapters.stores import _gate
 
-from .interrupting import interrupted
+from .interrupting import Interrupt, interrupted
 from .late import Late
 from .maker import Maker
 from .snapshot import payloads
@@ -359,8 +359,16 @@ def test_i7_a_claim_is_interrupted_anywhere_before_it_waits(make_store: Maker) -
         assert late.result() == [b"late"], f"lost at {place}"
 
 
-def test_what_is_put_off_is_done_once_wherever_that_is_interrupted(make_store: Maker) -> None:
-    """A put that a finalizer had made was lost where Ctrl-C came as it was carried out."""
+class _Alarm(Exception):
+    """As a program's own handler of SIGALRM raises."""
+
+
+@pytest.mark.parametrize("interrupt", [Interrupt, _Alarm])
+def test_what_is_put_off_is_done_once_wherever_that_is_interrupted(
+    interrupt: type[BaseException], make_store: Maker
+) -> None:
+    """A put that a finalizer had made was lost where Ctrl-C came as it was carried out; an alarm's exception was taken
+    for its own fault, and told in the log."""
     store, put = make_store(), list[bytes]()
     store.commit(Put("q", b""), Put("late", b"0"))
     nth, going = 0, True
@@ -372,7 +380,7 @@ def test_what_is_put_off_is_done_once_wherever_that_is_interrupted(make_store: M
             put.append(b"%d" % nth)  # noqa: B023
             return False
 
-        going = interrupted(partial(store.commit, Put("q", b""), stop=puts_late), nth, _STORES)
+        going = interrupted(partial(store.commit, Put("q", b""), stop=puts_late), nth, _STORES, interrupt=interrupt)
     found = payloads(store, "late")
     assert len({*found}) == len(found)
     assert {*put} <= {*found}  # those that were interrupted themselves may be there

@@ -568,31 +568,3 @@ def test_who_is_interrupted_as_a_sync_begins_has_the_lock_as_often_as_before(tmp
             going = interrupted(partial(store.commit, Put("q", b"a")), nth, (_gate.__file__,))
             assert not store._core.owned()
         assert nth > 3
-
-
-class _Alarm(Exception):
-    """As a program's own handler of SIGALRM raises."""
-
-
-@pytest.mark.parametrize("durability", ["power", "process"])
-def test_what_an_exception_of_a_handler_breaks_off_that_was_put_off_is_done_once(
-    durability: str, tmp_path: Path
-) -> None:
-    """It was taken for its own fault, and told in the log: what a finalizer had put was lost."""
-    put: list[bytes] = []
-    with SegmentStore(tmp_path / "store", durability=durability, max_lag=1000) as store:
-        store.commit(Put("q", b""), Put("late", b"0"))
-        nth, going = 0, True
-        while going:
-            nth += 1
-
-            def puts_late() -> bool:
-                store.commit(Put("late", b"%d" % nth))  # noqa: B023
-                put.append(b"%d" % nth)  # noqa: B023
-                return False
-
-            going = interrupted(partial(store.commit, Put("q", b""), stop=puts_late), nth, _HERE, interrupt=_Alarm)
-        found = _payloads(store, "late")
-        assert len({*found}) == len(found)
-        assert {*put} <= {*found}  # those that were interrupted themselves may be there
-    assert len(put) > 50
