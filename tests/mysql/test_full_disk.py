@@ -89,7 +89,7 @@ def test_i1_i2_puts_are_refused_acknowledgements_go_on_and_nothing_is_lost(crowd
         held = store.claim("q", limit=10)
         ballast = _fill(small, _LEFT)
         count = _put_until_full(store, _SMALL, 20)
-        store.commit(*map(Ack, held[:5]))
+        store.commit(*map(Ack, held[:5]), timeout=PATIENCE)
         assert _numbers(store) == list(range(5, count))
         first = _claim_until_full(store)
         crowded.kill()
