@@ -287,6 +287,18 @@ def test_on_recovered_is_called_with_the_future_of_each(make: Make) -> None:
     assert [future.result() for future in seen] == [2, 4]
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_an_on_recovered_that_raises_keeps_no_job_from_running(make: Make, error: type[BaseException]) -> None:
+    """By one that calls sys.exit() they became dead letters, as if they had ended their process three times."""
+    leave(make, (work.note, 1), (work.note, 2))
+
+    def refuse(future: JobFuture) -> None:
+        raise error
+
+    make(on_recovered=refuse).shutdown()
+    assert work.DONE == [1, 2]
+
+
 def test_on_recovered_is_called_for_those_that_recovered_has_given(make: Make) -> None:
     """It wasn't: with recover="manual" never."""
     leave(make, (work.note, 1), (work.note, 2))

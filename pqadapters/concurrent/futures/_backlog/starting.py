@@ -370,7 +370,9 @@ def _tell(backlog: Backlog, future: JobFuture) -> None:
     if call is not None:
         try:
             call(future)
-        except Exception:
+        except BaseException as error:
+            if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+                raise  # it may be a signal handler's
             _log.exception("on_recovered= failed")
 
 
