@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
 from .clock import SYSTEM
 
 T = TypeVar("T")
+_signal: Any = import_module("_signal")  # in C: a program may have a signal.py of its own
 
 
 class Flag:
@@ -57,16 +60,47 @@ def keep(results: list[T], call: Callable[..., T], *arguments: object) -> None:
     results.extend(map(call, *([each] for each in arguments)))
 
 
-def is_refusal(error: Exception) -> bool:
-    """Whether it is one of the system's, which have numbers: else a signal handler has raised it in the middle of a
-    call (a TimeoutError, mostly), and it says nothing of the disk."""
-    return isinstance(error, OSError) and error.errno is not None
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether it is an error of the system's, which have numbers: else a signal handler has raised it in the middle of
+    a call (a TimeoutError, mostly; or it has failed itself), and it says nothing of the disk."""
+    return isinstance(error, OSError) and error.errno is not None and not _is_of_handler(error)
+
+
+def _is_of_handler(error: BaseException) -> bool:
+    """Whether it has come through the frame of a signal handler that the program has installed."""
+    codes = {_code_of(_signal.getsignal(number)) for number in _signal.valid_signals()} - {None}
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_code not in codes:
+        step = step.tb_next
+    return step is not None
+
+
+def _code_of(handler: object) -> object:
+    """None where it isn't written in Python."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if callable(handler) and not hasattr(handler, "__code__"):
+        handler = type(handler).__call__
+    return getattr(handler, "__code__", None)
 
 
 def check_refusal(error: OSError) -> None:
     """Raises the error if it is none of the system's."""
     if not is_refusal(error):
         raise error
+
+
+class Refusals:
+    """As `suppress(OSError)`, or of that kind of it, for errors of the system's alone."""
+
+    def __init__(self, kind: type[OSError] = OSError) -> None:
+        self._kind = kind
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        return isinstance(error, self._kind) and is_refusal(error)
 
 
 def works(codec: Callable[[Any], object], value: object) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ..apart import insist
 from ..clock import SYSTEM
 from ..errors import DiskError, StoreRefused
-from ..interrupts import check_refusal
+from ..interrupts import Refusals, check_refusal
 from ._disk import Disk, disk_of, no_fork, open_file
 
 SEGMENT = re.compile(r"\d{16}\.seg")  #: a file of a store in a directory
@@ -62,7 +62,7 @@ def make(path: str, disk: Disk) -> None:
 def sync_name(path: str, disk: Disk) -> None:
     """Of a directory that is there: whoever made it may have been killed before it was synced into its parent. A parent
     that we may not open was synced by whoever made the directory."""
-    with contextlib.suppress(OSError):
+    with Refusals():
         disk.sync_directory(os.path.dirname(path))
 
 
@@ -175,7 +175,8 @@ class Hold:
         """Whether that is the file that is locked, and not another one that has taken its place."""
         try:
             return os.path.samestat(os.fstat(self.fd), os.stat(file))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            check_refusal(error)
             return False
 
 
@@ -185,6 +186,7 @@ def _let_go(disk: Disk, fd: int, file: os.stat_result, process: int) -> None:
         try:
             is_there = os.path.samestat(os.fstat(fd), file)
         except OSError as error:  # one that can't be looked at is there
+            check_refusal(error)
             is_there = error.errno != errno.EBADF
         if is_there:
             try:
@@ -204,7 +206,7 @@ def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True) -
             hold = Hold(file, disk, create=create)
             taken = disk.lock(hold.fd)
         if taken and name:
-            with contextlib.suppress(OSError):  # a full disk must not keep a store shut
+            with Refusals():  # a full disk must not keep a store shut
                 disk.write(hold.fd, b"%-10d\n" % os.getpid(), 0)  # to empty it first would have ext4 flush it
     except BaseException:  # whose traceback has this frame, for as long as somebody keeps it
         if hold is not None:

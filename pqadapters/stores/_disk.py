@@ -28,7 +28,7 @@ except ImportError:  # Windows
 
 from ..apart import apart
 from ..forking import DESCRIPTORS, hold_at_fork
-from ..interrupts import keep
+from ..interrupts import check_refusal, is_refusal, keep
 from ..late import late
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -103,7 +103,7 @@ class Disk:
             try:
                 os.close(fd)
             except OSError as error:
-                if error.errno == errno.EBADF:
+                if error.errno == errno.EBADF or not is_refusal(error):
                     raise
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
@@ -142,6 +142,7 @@ class Disk:
             while True:
                 end = os.lseek(fd, os.lseek(fd, end, os.SEEK_DATA), os.SEEK_HOLE)
         except OSError as error:  # ENXIO: nothing but a hole from there on
+            check_refusal(error)
             if error.errno != errno.ENXIO:  # the filesystem knows of no holes
                 end = self.size(fd)
         os.lseek(fd, here, os.SEEK_SET)  # a file object with a buffer relies on it
@@ -152,6 +153,7 @@ class Disk:
         try:
             return fd >= 0 and os.fstat(fd).st_nlink == 0
         except OSError as error:
+            check_refusal(error)
             return error.errno == errno.ESTALE
 
     def is_named(self, fd: int, path: str) -> bool:
@@ -185,7 +187,7 @@ class Disk:
                 os.posix_fallocate(fd, 0, size)
                 return
             except OSError as error:
-                if error.errno not in _NO_FALLOCATE:
+                if error.errno not in _NO_FALLOCATE or not is_refusal(error):
                     raise
         have = self.size(fd)
         self.write(fd, bytes(max(0, size - have)), have)
@@ -266,6 +268,7 @@ class Disk:
             return True
         except OSError as error:
             _locked.discard(fd)
+            check_refusal(error)
             if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 return False
             raise

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import linecache
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from inspect import CO_GENERATOR
 from types import FrameType
@@ -58,7 +61,30 @@ class _Handler:
             self.struck = True
             sys.settrace(None)
             sys.setprofile(None)
-            raise self._interrupt
+            self(signal.SIGUSR2, None)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """As the handler of a signal."""
+        raise self._interrupt
+
+
+class TimeIsUp(TimeoutError):
+    """What a handler of `signal.alarm` raises mostly: an OSError, and none of the system's."""
+
+
+class ItFailed(OSError):
+    """What comes out of a handler that has failed itself, as one that writes to a disk: the system's, and of another
+    call."""
+
+    def __new__(cls) -> ItFailed:
+        return super().__new__(cls, errno.EIO, "Input/output error")
+
+
+class IsMissing(FileNotFoundError):
+    """The same of one that reads a file."""
+
+    def __new__(cls) -> IsMissing:
+        return super().__new__(cls, errno.ENOENT, "No such file or directory")
 
 
 def interrupted(
@@ -78,6 +104,8 @@ def interrupted(
     before = sys.gettrace(), sys.getprofile(), sys.unraisablehook
     gc.disable()  # a finalizer of another test's store isn't what is to be interrupted
     sys.unraisablehook = lambda told: None if told.exc_type is interrupt else before[2](told)  # a generator's end
+    is_main = threading.current_thread() is threading.main_thread()
+    outer = signal.signal(signal.SIGUSR2, handler) if is_main else None
     sys.settrace(handler.trace)
     sys.setprofile(handler.profile)
     try:
@@ -88,6 +116,8 @@ def interrupted(
     finally:
         sys.settrace(before[0])
         sys.setprofile(before[1])
+        if is_main:
+            signal.signal(signal.SIGUSR2, outer)
         sys.unraisablehook = before[2]
         gc.enable()
     return handler.struck

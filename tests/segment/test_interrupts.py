@@ -25,7 +25,7 @@ from pqadapters.stores import _directory, _disk, _gate, _turns
 from pqadapters.stores.segment import SegmentStore, format
 
 from ..contract.descriptors import open_below
-from ..contract.interrupting import interrupted
+from ..contract.interrupting import IsMissing, ItFailed, TimeIsUp, interrupted
 from ..contract.maker import ManualClock
 from ..contract.threads import Task
 from ..crash.promises import die
@@ -456,10 +456,6 @@ def test_i5_a_claim_is_made_or_not(how: str, taken: bool, tmp_path: Path) -> Non
         assert nth > 5
 
 
-class TimeIsUp(TimeoutError):
-    """What a handler of `signal.alarm` raises: an OSError, and none of the system's."""
-
-
 _OPS: dict[str, Callable[[SegmentStore], object]] = {
     "put": lambda store: store.commit(Put("q", b"b")),
     "ack": lambda store: store.commit(*map(Ack, store.claim("q"))),
@@ -470,17 +466,22 @@ _OPS: dict[str, Callable[[SegmentStore], object]] = {
 }
 
 
+@pytest.mark.parametrize("raised", [TimeIsUp, ItFailed, IsMissing])
 @pytest.mark.parametrize("durability", ["power", "process"])
 @pytest.mark.parametrize("op", _OPS)
-def test_what_a_handler_raises_is_no_word_of_the_disk(op: str, durability: str, tmp_path: Path) -> None:
+def test_what_a_handler_raises_is_no_word_of_the_disk(
+    op: str, durability: str, raised: type[OSError], tmp_path: Path
+) -> None:
     """An alarm that came during a sync, where a put is most of its time, was taken for a sync that had failed, and
-    nothing went any more; elsewhere it was a DiskError without a number."""
+    nothing went any more; elsewhere it was a DiskError without a number, or passed over as an error of the disk is."""
+    kept = list[BaseException]()
     with SegmentStore(tmp_path / "store", durability=durability, max_lag=None if durability == "power" else 1e6) as s:
         nth, going = 0, True
         while going:
             nth += 1
             s.commit(Put("q", b"a"), Set("t", b"k", b"v"))
-            going = interrupted(partial(_OPS[op], s), nth, (*_HERE, _disk.__file__), interrupt=TimeIsUp)
+            going = interrupted(partial(_OPS[op], s), nth, (*_HERE, _disk.__file__), kept, interrupt=raised)
+            assert len(kept) == (nth if going else nth - 1), f"at place {nth}"
         s.sync()
         assert nth > 2
 

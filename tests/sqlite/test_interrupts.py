@@ -30,11 +30,12 @@ from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite.keeper import Keeper
 from pqadapters.stores.sqlite.space import room
+from pqadapters.stores.sqlite.work import Work
 
 from ..contract.descriptors import open_below
-from ..contract.interrupting import interrupted
+from ..contract.interrupting import IsMissing, ItFailed, TimeIsUp, interrupted
 from ..contract.threads import Task
-from ..segment.programs import PATIENCE
+from ..segment.programs import PATIENCE, running, said
 
 _HERE = tuple(os.path.dirname(str(package.__file__)) for package in (pqadapters.stdlib, pqadapters.stores))
 
@@ -266,14 +267,14 @@ def _drain(q: JoinableQueue[int]) -> None:
                 q.task_done()
 
 
-class TimeIsUp(TimeoutError):
-    """What a handler of `signal.alarm` raises: an OSError, and none of the system's."""
-
-
+@pytest.mark.parametrize("raised", [TimeIsUp, ItFailed, IsMissing])
 @pytest.mark.parametrize("op", ["sync", "checkpoint", "commit", "claim"])
-def test_what_a_handler_raises_is_no_word_of_the_disk(op: str, tmp_path: Path) -> None:
+def test_what_a_handler_raises_is_no_word_of_the_disk(
+    op: str, raised: type[OSError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An alarm that came during a sync was taken for a sync that had failed, and no process could use the database any
-    more before it was opened anew."""
+    more before it was opened anew; elsewhere it was passed over as an error of the disk is."""
+    kept = list[BaseException]()
     ops: dict[str, Any] = {
         "sync": SqliteStore.sync,
         "checkpoint": SqliteStore.checkpoint,
@@ -281,14 +282,42 @@ def test_what_a_handler_raises_is_no_word_of_the_disk(op: str, tmp_path: Path) -
         "claim": lambda store: store.commit(*map(Ack, store.claim("q"))),
     }
     with SqliteStore(tmp_path / "q.db", durability="process", max_lag=1e6) as store:
+        monkeypatch.setattr(store._core.keeper, "_start", lambda: None)  # whose works others carry out
         nth, going = 0, True
         while going:
             nth += 1
             store.commit(Put("q", b"a"))
-            going = interrupted(lambda: ops[op](store), nth, _HERE, interrupt=TimeIsUp)
+            going = interrupted(lambda: ops[op](store), nth, _HERE, kept, interrupt=raised)
+            assert len(kept) == (nth if going else nth - 1), f"at place {nth}"
         store.sync()
         assert not store._core.mark.doubted
         assert nth > 4
+
+
+_CLAIMS = """
+import sys
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1])
+store.commit(Put("q", b"a"))
+print(*(claim.payload for claim in store.claim("q")), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_i5_nobody_is_robbed_because_a_handler_misses_a_file(tmp_path: Path) -> None:
+    """It was taken for that of a process that had ended, by who looked for others that had."""
+    with running(_CLAIMS, tmp_path / "q.db") as child:
+        assert said(child) == "b'a'"
+        with SqliteStore(tmp_path / "q.db") as store:
+            core = store._core
+            nth, going = 0, True
+            while going:
+                nth += 1
+                bury = Work(core.owners.bury, synced=False)
+                going = interrupted(partial(core.writer.do, bury), nth, _HERE, interrupt=IsMissing)
+                assert store.depth("q").claimed == 1, f"at place {nth}"
+            assert nth > 5
 
 
 class _Failing(Disk):

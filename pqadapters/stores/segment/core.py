@@ -18,6 +18,7 @@ from typing import Any
 from ... import telling
 from ...clock import Clock
 from ...errors import DiskError, LeaseLost, PqadaptersError, StoreClosed, StoreError, StoreForked, StorePoisoned
+from ...interrupts import Refusals, check_refusal
 from ...resting import Rest
 from ...store import Damage
 from .._cores import Cores
@@ -306,6 +307,7 @@ class Core:
             elif log.since_checkpoint >= max(_CHECKPOINT_BYTES, log.size // 4):
                 self._save_locked()
         except OSError as error:
+            check_refusal(error)
             if log.next >= self._tidy_from:
                 self.say_locked("%s: space can't be given back yet: %s", error)
             self._tidy_from = log.next + _TIDY_AGAIN
@@ -347,7 +349,7 @@ class Core:
         """Sync everything, give back all the space there is to give, write a checkpoint."""
         self.log.saved = None  # what isn't in the log may have changed since, as how often a record was claimed
         self._collapse_locked()
-        with contextlib.suppress(OSError):  # a full disk has no room for that
+        with Refusals():  # a full disk has no room for that
             self._clean_locked()
         space.drop_dead(self.log, self.catalog)
         if self.log.saved != (self.log.next, self.log.segments):

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...errors import DiskError, StoreError, StorePoisoned
-from ...interrupts import check_refusal, keep
+from ...interrupts import check_refusal, is_refusal, keep
 from .._disk import Disk
 from .._gate import unlocked
 from .._trouble import afresh, lasting
@@ -135,9 +135,10 @@ class Files(Places):
                 self.disk.sync(tail.fd)
                 whole = True
             except OSError as error:
-                if error.errno is None:  # as `check_refusal`, without a call: an interrupt in it would hide a failure
+                failure = error  # before anything is called: an interrupt in it would hide it
+                if not is_refusal(error):
+                    failure = None
                     raise
-                failure = error
 
         try:
             self._syncing_by = me
@@ -191,9 +192,10 @@ class Files(Places):
         try:
             sync(*arguments)
         except OSError as error:
-            if error.errno is None:  # see `check_refusal`
+            before, self.trouble = self.trouble, self._unsynced  # see there
+            if not is_refusal(error):
+                self.trouble = before
                 raise
-            self.trouble = self._unsynced  # see there
             raise self.poison(error, why) from error
 
     # Why not

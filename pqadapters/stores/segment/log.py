@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from ...clock import Clock
 from ...errors import StoreError
+from ...interrupts import Refusals, check_refusal, is_refusal
 from .._disk import Disk
 from . import format
 from .files import NO_SPACE, Files
@@ -52,7 +53,7 @@ class Log(Files):
         self.synced = self.next - 1
         self.checkpointed()
         if self.live:
-            with contextlib.suppress(OSError):
+            with Refusals():
                 self._allocate(self.tail, 0)  # the reserve, while what was cut off is still free
 
     @property
@@ -150,7 +151,7 @@ class Log(Files):
     def _undo(self, offset: int, length: int) -> None:
         try:
             self._torn = max(self._torn, offset + length)
-            with contextlib.suppress(OSError):  # as on a disk that can only be read by now
+            with Refusals():  # as on a disk that can only be read by now
                 self._wipe()
         finally:
             if self._torn:  # whoever comes next makes room, and wipes it out first
@@ -163,7 +164,8 @@ class Log(Files):
             end = min(self._torn, self.disk.size(self.tail.fd))
             if end > offset:
                 self.disk.write(self.tail.fd, bytes(end - offset), offset)
-        except OSError:
+        except OSError as error:
+            check_refusal(error)
             self.disk.truncate(self.tail.fd, offset)
             self._allocated = self.put_room = self.ack_room = offset
         self._torn = 0
@@ -197,7 +199,8 @@ class Log(Files):
             try:  # segments that went may have left a little
                 self.disk.allocate(self.tail.fd, need + SPARE)
                 self._allocated = need + SPARE
-            except OSError:
+            except OSError as error:
+                check_refusal(error)
                 need = self._allocated - SPARE
         if self.tail.end + size > need:
             return False
@@ -219,7 +222,7 @@ class Log(Files):
             try:
                 self._begin_segment(tail.number + 1, None)
             except OSError as error:
-                if error.errno not in NO_SPACE:
+                if error.errno not in NO_SPACE or not is_refusal(error):
                     raise
                 self.disk.truncate(tail.fd, tail.end)  # else that goes with it
                 self._allocated = self.put_room = self.ack_room = tail.end
@@ -239,8 +242,8 @@ class Log(Files):
                 if total > self._allocated:
                     self.disk.allocate(segment.fd, total)
                     self._allocated = total
-            except OSError:
-                if room == need:
+            except OSError as error:
+                if room == need or not is_refusal(error):
                     raise
             else:
                 self.put_room = self.ack_room = room
@@ -267,7 +270,7 @@ class Log(Files):
         old = self.tail
         self.sync_here()
         self._begin_segment(number or old.number + 1, size)
-        with contextlib.suppress(OSError):
+        with Refusals():
             self.disk.truncate(old.fd, old.end)
         self.retire(old)
 
@@ -319,7 +322,7 @@ class Log(Files):
         """
         offset = tail.end
         if self.trouble is None and offset + format.SYNC_FRAME <= self.put_room:
-            with contextlib.suppress(OSError):
+            with Refusals():
                 self.disk.write(tail.fd, format.encode_sync(self.next, end, tail.seed), offset)
                 return format.SYNC_FRAME
         return 0
@@ -344,7 +347,7 @@ class Log(Files):
             try:
                 with self.changing_names():
                     self.check_place()
-                    with contextlib.suppress(FileNotFoundError):
+                    with Refusals(FileNotFoundError):
                         self.disk.unlink(segment.path)
                     self.retire(segment)
                     self.remove_segment(segment)
@@ -356,7 +359,7 @@ class Log(Files):
         tail = self.tail
         is_done = self.put_room == self.ack_room == tail.end and not self._torn  # it was, just now
         if self.trouble is None and not is_done:
-            with contextlib.suppress(OSError):
+            with Refusals():
                 mark = self._mark_synced(tail, tail.end) if self.synced >= self.next - 1 else 0
                 reserve = self._reserve(0) if self.live and not self._torn else 0
                 self._allocated = min(self._allocated, tail.end + max(mark, reserve))

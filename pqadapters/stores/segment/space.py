@@ -12,6 +12,7 @@ from functools import partial
 from itertools import compress
 
 from ...errors import DiskError
+from ...interrupts import check_refusal
 from . import checkpoint, format
 from .files import NO_SPACE
 from .log import Log
@@ -137,8 +138,9 @@ def save(log: Log, catalog: Catalog, keep: list[Segment]) -> None:
     try:
         checkpoint.write(log, catalog, keep)
         log.saved = log.next, keep
-    except OSError:
+    except OSError as error:
+        check_refusal(error)
         try:
             checkpoint.remove(log)  # it names segments that are about to go
-        except OSError as error:
-            raise log.refused(error, "give back space in") from error
+        except OSError as refusal:
+            raise log.refused(refusal, "give back space in") from refusal

@@ -16,7 +16,7 @@ from typing import Any
 from ... import telling
 from ...clock import SYSTEM, Clock
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
-from ...interrupts import is_refusal, keep
+from ...interrupts import check_refusal, is_refusal, keep
 from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
@@ -294,7 +294,8 @@ class Core:
         self.writer.check()
         try:
             fd = self.disk.open(f"{self.path}-wal", write=False)
-        except FileNotFoundError:  # right before a fork, or behind one
+        except FileNotFoundError as error:  # right before a fork, or behind one
+            check_refusal(error)
             return
         except OSError as error:
             raise refused(os.path.dirname(self.path), error, "sync the WAL in") from error

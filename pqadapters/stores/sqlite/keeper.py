@@ -20,7 +20,7 @@ from ... import telling
 from ...clock import SYSTEM
 from ...ending import enduring, start_thread
 from ...errors import StoreError, StorePoisoned
-from ...interrupts import Flag
+from ...interrupts import Flag, check_refusal
 from .._ahead import PUT_OFF
 from . import schema
 from .database import connect, patiently
@@ -242,7 +242,8 @@ def length(path: str) -> int:
     """Of the WAL, in bytes."""
     try:
         return os.stat(f"{path}-wal").st_size
-    except OSError:
+    except OSError as error:
+        check_refusal(error)
         return 0
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from zlib import crc32
 
 from ...errors import StoreRefused
+from ...interrupts import Refusals, check_refusal
 from .processes.mark import Mark
 
 NONE = (0, 0)
@@ -33,7 +34,7 @@ def file_of(path: str) -> tuple[int, int]:
 
 def file_at(path: str) -> tuple[int, int]:
     """As `file_of`; NONE where there is none, or the system doesn't tell."""
-    with suppress(OSError):
+    with Refusals():
         return file_of(path)
     return NONE
 
@@ -42,9 +43,11 @@ def is_at(path: str, file: tuple[int, int]) -> bool:
     """Whether that file has that name; also where this process may not look any more."""
     try:
         info = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError) as error:
+        check_refusal(error)
         return False
-    except OSError:
+    except OSError as error:
+        check_refusal(error)
         return True
     return (info.st_dev, info.st_ino) == file
 
@@ -56,10 +59,11 @@ def is_gone(path: str) -> bool:
         return False
     try:
         os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError) as error:
+        check_refusal(error)
         return True
-    except OSError:
-        pass
+    except OSError as error:
+        check_refusal(error)
     return False
 
 

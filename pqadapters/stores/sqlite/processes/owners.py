@@ -7,10 +7,11 @@ look alive; a process that is slow, stopped or in a debugger has its lock and is
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
-from contextlib import suppress
 
+from ....interrupts import Refusals, check_refusal
 from ..._directory import Hold, Patience, refused, try_lock
 from ..._disk import Disk
 from .. import schema
@@ -76,10 +77,9 @@ class Owners:
         """Whether the process of that number has ended. Where the system can't tell, it lives."""
         try:
             hold = try_lock(self._process(number), self._disk, name=False, create=False)
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
+        except OSError as error:
+            check_refusal(error)
+            return error.errno == errno.ENOENT
         if hold is None:
             return False
         hold.close()
@@ -91,7 +91,7 @@ class Owners:
         for number in self.dead(connection):
             released += connection.execute(schema.RELEASE_OWNER, (number,)).rowcount
             connection.execute(schema.DROP_OWNER, (number,))
-            with suppress(OSError):
+            with Refusals():
                 self._disk.unlink(self._process(number))
         for number in self._orphans(connection):
             released += connection.execute(schema.RELEASE_OWNER, (number,)).rowcount
@@ -112,7 +112,7 @@ class Owners:
     def leave(self) -> None:
         """Let go of our number."""
         if self._hold is not None:
-            with suppress(OSError):
+            with Refusals():
                 self._disk.unlink(self._process(self.number or 0))
             self._hold.close()
         self.begin_again()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 
+from ....interrupts import Refusals, check_refusal
 from ..._disk import Disk
 
 _OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
@@ -48,10 +48,11 @@ class Reserve:
         return True
 
     def _grow(self, wanted: int, alone: bool) -> bool:
-        with suppress(OSError):
+        with Refusals():
             try:
                 fd = self._disk.open(self._path, create=alone)
             except OSError as error:
+                check_refusal(error)
                 return self._is_out_of_reach(error, alone)
             try:
                 return self._allocate(fd, wanted, alone)
@@ -72,15 +73,16 @@ class Reserve:
         try:
             self._disk.allocate(fd, wanted)
             return True
-        except OSError:
+        except OSError as error:
             if size:
                 self._disk.truncate(fd, size)
             elif alone:
                 self._disk.unlink(self._path)
+            check_refusal(error)
         return False
 
     def _cut(self, size: int) -> None:
-        with suppress(OSError):
+        with Refusals():
             fd = self._disk.open(self._path)
             try:
                 if self._disk.size(fd) > size:
@@ -92,13 +94,15 @@ class Reserve:
         """How many bytes it has."""
         try:
             return os.path.getsize(self._path)
-        except OSError:
+        except OSError as error:
+            check_refusal(error)
             return 0
 
     def give_up(self) -> bool:
         """Whether there was one."""
         try:
             self._disk.unlink(self._path)
-        except OSError:
+        except OSError as error:
+            check_refusal(error)
             return False
         return True

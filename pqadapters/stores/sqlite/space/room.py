@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ....apart import apart
 from ....clock import SYSTEM
 from ....errors import StoreError
+from ....interrupts import check_refusal
 from ....store import LOCK_TIMEOUT
 from .. import keeper, schema
 from ..database import connect, patiently
@@ -95,7 +96,8 @@ class Room:
         try:
             room = self._free() + self.reserve.size() - self.reserve.SIZE // 16
             written = size + (os.stat(core.path).st_size if zeros else 0)
-        except OSError:
+        except OSError as error:
+            check_refusal(error)
             return True
         copied = length(core.path) + size
         if room < written + copied:  # what is free in the database itself is room for the copy

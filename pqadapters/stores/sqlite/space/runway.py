@@ -7,8 +7,8 @@ The caller has the database's write transaction open, so that nobody else append
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
+from ....interrupts import Refusals, check_refusal
 from ..._disk import Disk
 
 COMMITS = 32  #: so many synced commits between two looks at the file
@@ -20,7 +20,7 @@ _SPARE = 8  #: how many times as much must be free on the disk, which others may
 def extend(path: str, disk: Disk) -> bool:
     """Double the WAL of this database if it is used up for the most part; whether it was. A disk that is nearly full is
     left alone."""
-    with suppress(OSError):
+    with Refusals():
         fd = disk.open(f"{path}-wal")
         try:
             size = disk.size(fd)
@@ -42,6 +42,7 @@ def _double(path: str, fd: int, size: int, disk: Disk) -> bool:
     try:
         disk.write(fd, bytes(more), size)
         return True
-    except OSError:
+    except OSError as error:
         disk.truncate(fd, size)
+        check_refusal(error)
         return False
