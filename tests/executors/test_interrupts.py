@@ -151,6 +151,20 @@ def test_a_look_for_jobs_that_is_interrupted_anywhere(tmp_path: Path) -> None:
     assert nth > 10
 
 
+def test_a_look_for_a_job_that_waits_is_interrupted_anywhere(tmp_path: Path) -> None:
+    """It was claimed, in nobody's hands, or begun as one of an earlier process: its future had no end."""
+
+    def prepare(nth: int) -> tuple[Any, list[Any], Callable[[], object]]:
+        executor = ProcessPoolExecutor(1, path=tmp_path / str(nth), durability="process")
+        executor.submit(work.double, 1).result(work.PATIENCE)  # its worker is there
+        added, executor._backlog.added = executor._backlog.added, lambda: True
+        future = executor.submit(work.double, 1)
+        executor._backlog.added = added
+        return executor, [future], added
+
+    _everywhere(prepare)
+
+
 def test_a_thread_that_an_interrupt_of_its_start_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `threading` has it where an Exception comes as it starts one: no outcome of the pool was told any more."""
     executor, start = ProcessPoolExecutor(1, path=tmp_path / "e", durability="process"), ending.start_thread

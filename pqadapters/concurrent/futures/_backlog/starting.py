@@ -59,26 +59,36 @@ def next_job(backlog: Backlog) -> Started | None:
         if backlog.unsaved or not (backlog.live or backlog.recovering):
             return None  # what was done comes first; and of what others have put there watch.py tells
         claim = future = None
-        free = backlog.suspects.enter()
         try:
+            free = backlog.suspects.enter()
             claim = backlog.ahead.pop() or _next_claim(backlog, free)
             if claim is None:
+                backlog.suspects.leave()
                 return None
-            future = backlog.live.pop(claim.payload[2:18], None)  # where a job has its id
+            future = backlog.live.get(claim.payload[2:18])  # where a job has its id; known before it is taken away
+            if future is not None and backlog.live.pop(future._id, None) is None:
+                future = None  # it was cancelled just now
             if future is None and peers.several():
                 future = peers.take_over(backlog, claim.payload[2:18])
             if future is not None and claim.attempt == 1 and future._options is PLAIN and future._call is not None:
                 started: Started | None = _new(Started, (future, claim, future._call, PLAIN, 0, 0))
             else:
                 started = _looked_at(backlog, claim, wire.id_of(claim.payload), future)
+            backlog.suspects.leave()
         except BaseException:
             if claim is not None:
                 _leave_as_it_was(backlog, claim, future)
-            raise
-        finally:
             backlog.suspects.leave()
-        if started is not None and _begins(backlog, started):
-            return started
+            raise
+        try:
+            if started is not None and _begins(backlog, started):
+                return started
+        except Exception:
+            raise
+        except BaseException:  # of a signal handler
+            if started is not None:
+                give_up(backlog, started)
+            raise
     return None
 
 
@@ -92,19 +102,13 @@ def _leave_as_it_was(backlog: Backlog, claim: Claim, future: JobFuture | None) -
 
 def _begins(backlog: Backlog, started: Started) -> bool:
     """The job is running from here on, unless it was cancelled just now."""
-    try:
-        future = started.future
-        future.attempts = started.claim.attempt
-        if not future.begin():
-            _not_begun(backlog, started)
-            return False
-        backlog.running[future._id] = future
-        return True
-    except Exception:
-        raise
-    except BaseException:  # of a signal handler
-        give_up(backlog, started)
-        raise
+    future = started.future
+    future.attempts = started.claim.attempt
+    if not future.begin():
+        _not_begun(backlog, started)
+        return False
+    backlog.running[future._id] = future
+    return True
 
 
 def _not_begun(backlog: Backlog, started: Started) -> None:
@@ -133,16 +137,9 @@ def _next_claim(backlog: Backlog, free: bool) -> Claim | None:
     claims: list[Claim]
     anybodys = free and backlog.foreign and (backlog.sharing is None or _takes_anybodys(backlog))
     if anybodys:
-        ahead, order = backlog.ahead, _RANK if backlog.ranked else _OLDEST  # OLDEST is quicker, where none has a rank
-        most = ahead.how_many(backlog) if ahead.allowed and len(backlog.live) > 1 else 1
-        before, more = backlog.begin_look(), True
-        try:
-            claims = backlog.claim(backlog.names.jobs, order=order, limit=most, counted=True)
-            more = bool(claims)
-        finally:
-            backlog.end_look(before, more)
-        if len(claims) > 1:
-            ahead.keep(backlog, claims[1:])
+        claims = _claim_anybodys(backlog)
+        if beyond := claims[1:]:
+            backlog.ahead.keep(backlog, beyond)
     else:
         claims = _claim_own(backlog, _OWN if backlog.ranks else _FEW)
         if not claims and len(backlog.live) > _FEW:
@@ -156,6 +153,24 @@ def _next_claim(backlog: Backlog, free: bool) -> Claim | None:
     return claims[0]
 
 
+def _claim_anybodys(backlog: Backlog) -> list[Claim]:
+    ahead, order = backlog.ahead, _RANK if backlog.ranked else _OLDEST  # OLDEST is quicker, where none has a rank
+    most = ahead.how_many(backlog) if ahead.allowed and len(backlog.live) > 1 else 1
+    claims: list[Claim] = []
+    before, more = backlog.begin_look(), True
+    try:
+        try:
+            claims = backlog.claim(backlog.names.jobs, order=order, limit=most, counted=True)
+            more = bool(claims)
+        finally:
+            backlog.end_look(before, more)
+    except BaseException:  # a signal handler's, behind the claim
+        for claim in claims:
+            let_go(backlog, claim)
+        raise
+    return claims
+
+
 def _claim_own(backlog: Backlog, most: int) -> list[Claim]:
     """One of the first jobs of ours."""
     while True:
@@ -165,7 +180,7 @@ def _claim_own(backlog: Backlog, most: int) -> list[Claim]:
         except RuntimeError:  # it has changed meanwhile
             continue
     own = [future._record for future in some if backlog.suspects.allow(future)]
-    return list(backlog.claim(backlog.names.jobs, order=_RANK, ids=own, counted=True)) if own else []
+    return backlog.claim(backlog.names.jobs, order=_RANK, ids=own, counted=True) if own else []
 
 
 def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | None) -> Started | None:

@@ -20,19 +20,19 @@ class Suspects:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._claiming = 0
+        self._claiming: set[int] = set()  #: threads; one that was interrupted here may enter, or leave, once more
         self.running: bytes | None = None  #: its job id
 
     def enter(self) -> bool:
         """The caller is about to claim; whether it may claim whatever is ready."""
         with self._lock:
-            self._claiming += 1
+            self._claiming.add(threading.get_ident())
             return self.running is None
 
     def leave(self) -> None:
         """The caller has decided what becomes of its claim."""
         with self._lock:
-            self._claiming -= 1
+            self._claiming.discard(threading.get_ident())
             if self.running is not None:
                 self._changed.notify_all()
 
@@ -43,7 +43,7 @@ class Suspects:
             if self.running is not None:
                 return False
             self.running = id
-            self._changed.wait_for(lambda: self._claiming == 1)
+            self._changed.wait_for(lambda: self._claiming <= {threading.get_ident()})
             return True
 
     def end(self, id: bytes) -> bool:
