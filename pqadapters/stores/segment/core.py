@@ -29,6 +29,7 @@ from .._trouble import afresh
 from . import directory as directories
 from . import format, space
 from .heal import heal
+from .log import Log
 from .queues import Catalog, Extra, Queue
 from .reader import Reader, Unreadable
 from .recover import recover
@@ -298,7 +299,7 @@ class Core:
     def tidy_locked(self) -> None:
         """Give back space and write a checkpoint where it is time; what fails is tried again later."""
         log = self.log
-        if log.next < self._tidy_from and not log.dead:
+        if log.next < self._tidy_from and not (log.dead or space.is_pinned(log)):
             return
         try:
             self._clean_locked()
@@ -314,14 +315,18 @@ class Core:
 
     def _clean_locked(self) -> None:
         """A round of what makes segments at the front dead. Raises OSError."""
+        self._moving_locked(space.begin_anew)
         for _ in range(_REWRITES_PER_ROUND):
             if not space.wasteful(self.log, self.catalog) or self.log.dead:
                 break
             self._rewrite_locked()
 
     def _rewrite_locked(self) -> None:
+        self._moving_locked(space.rewrite_front)
+
+    def _moving_locked(self, move: Callable[[Log, Catalog, Reader], None]) -> None:
         try:
-            space.rewrite_front(self.log, self.catalog, self.reader)
+            move(self.log, self.catalog, self.reader)
         except Unreadable as error:
             self.heal_locked(error)
         except DiskError:

@@ -44,6 +44,7 @@ class Log(Files):
         self.ack_room = 0  #: and an acknowledgement here; further than a put when the disk is full
         self._allocated = 0
         self._torn = 0  #: up to where the tail has what a write that failed has left, which couldn't be wiped out; or 0
+        self.is_full = False  #: the disk, when room was last made
         self._checkpointed = 0  #: where in the log the last checkpoint was written
         self.saved: tuple[int, list[Segment]] | None = None  #: the next id and the segments that it speaks of
 
@@ -184,7 +185,9 @@ class Log(Files):
                 self.roll(size)
             else:
                 self._allocate(self.tail, size)
+            self.is_full = False
         except OSError as error:
+            self.is_full = error.errno in NO_SPACE
             raise self.refused(error, "make room in") from error
 
     def use_reserve(self, size: int) -> bool:
@@ -207,26 +210,32 @@ class Log(Files):
         self.ack_room = need
         return True
 
-    def start_over(self) -> bool:
-        """Where nothing is live, begin an empty segment; on a full disk in the room that the tail gives up.
+    @property
+    def in_reserve(self) -> int:
+        """How many bytes `use_reserve` may give in all."""
+        return self._allocated - SPARE - self.tail.end
 
-        The old one is dead then, and can go. False where something is live or the tail is as good as new.
+    def start_over(self, moved: int = 0) -> bool:
+        """Where nothing is live, begin an empty segment; on a full disk in the room that the tail gives up. It has room
+        for so many bytes that are to be `moved` there, where they are all that is live.
+
+        The old one is dead then, and can go. False where something else is live or the tail is as good as new.
         """
         tail = self.tail
-        if self.live or tail.end <= format.DATA + SPARE:
+        if (self.live and not moved) or tail.end <= format.DATA + SPARE:
             return False
         try:
             if self._torn:
                 self._wipe()
             self.sync_here()
             try:
-                self._begin_segment(tail.number + 1, None)
+                self._begin_segment(tail.number + 1, moved, exactly=True)
             except OSError as error:
                 if error.errno not in NO_SPACE or not is_refusal(error):
                     raise
                 self.disk.truncate(tail.fd, tail.end)  # else that goes with it
                 self._allocated = self.put_room = self.ack_room = tail.end
-                self._begin_segment(tail.number + 1, None)
+                self._begin_segment(tail.number + 1, moved, exactly=True)
         except OSError as error:
             raise self.refused(error, "make room in") from error
         self.retire(tail)
@@ -274,9 +283,9 @@ class Log(Files):
             self.disk.truncate(old.fd, old.end)
         self.retire(old)
 
-    def _begin_segment(self, number: int, size: int | None) -> None:
-        """A new tail with room for `size` bytes; None: with room for nothing but its header. An interrupt leaves it the
-        tail, or not there."""
+    def _begin_segment(self, number: int, size: int, *, exactly: bool = False) -> None:
+        """A new tail with room for `size` bytes; `exactly`: and for nothing else. An interrupt leaves it the tail, or
+        not there."""
         self.check_place()
         header = format.Header(self.store, number, self.next, self.clock.wall())
         path = os.path.join(self.directory, f"{number:016d}.seg")
@@ -285,16 +294,18 @@ class Log(Files):
         segment.fd = self.disk.open(path + ".tmp", create=True)
         try:
             self._allocated = 0
-            if size is not None:
+            if not exactly:
                 self._allocate(segment, size)
+            elif size:
+                self.disk.allocate(segment.fd, format.DATA + size)
             data = format.encode_header(header)
             self.disk.write(segment.fd, data, 0)
             self.disk.write(segment.fd, data, format.HEADER_COPY)
             self.disk.sync(segment.fd)
             with self.changing_names():
                 self.disk.rename(path + ".tmp", path)
-            if size is None:
-                self._allocated = self.put_room = self.ack_room = format.DATA
+            if exactly:
+                self._allocated = self.put_room = self.ack_room = format.DATA + size
             self.add_segment(segment)
         except BaseException:
             if segment in self.segments:

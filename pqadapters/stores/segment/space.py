@@ -7,21 +7,32 @@ that it could acknowledge. Each byte is rewritten at most about once for each by
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import compress
+from typing import NamedTuple
 
 from ...errors import DiskError
 from ...interrupts import check_refusal
 from . import checkpoint, format
 from .files import NO_SPACE
-from .log import Log
+from .log import SPARE, Log
 from .places import Segment
 from .queues import Catalog, Key, Table
 from .reader import Reader
 
 _LITTLE = 64  #: live records
+_MOST_MOVED = SPARE // 2  #: bytes of live records that go into a segment begun in the room that another gives up
 _PER_CHECKPOINT_ID = 4  #: bytes of a checkpoint for each frame of a segment, about
+
+
+class _Move(NamedTuple):
+    """A live record as it is to be written at the tail."""
+
+    kind: int
+    body: bytes
+    number: int  #: of its queue or table
+    step: Callable[[int, int], object]  #: what changes in memory, by its number there and its offset
 
 
 def wasteful(log: Log, catalog: Catalog) -> bool:
@@ -48,25 +59,64 @@ def as_good_as_empty(log: Log, catalog: Catalog) -> bool:
 def rewrite_front(log: Log, catalog: Catalog, reader: Reader) -> None:
     """Write the live records of the first segment at the tail. Raises Unreadable, DiskError."""
     front = log.segments[0]
-    for id in [*compress(range(front.base, front.next), front.index), *front.guests]:
-        kind, body = reader.body(id)
-        if kind == format.SET:
-            _move_entry(log, catalog, id, body)
-        else:
-            _move_record(log, catalog, id, format.decode_record(kind, memoryview(body)))
+    ids = [*compress(range(front.base, front.next), front.index), *front.guests]
+    move = partial(_move, log, catalog, reader)
+    is_little = len(ids) <= _LITTLE
+    frees = is_little and _cost(catalog, map(move, ids), log.tail.names, log.in_reserve) <= log.in_reserve
+    for kind, body, number, step in map(move, ids):
+        make_room(log, catalog, format.FRAME_COST + len(body), (number,), shrinks=frees)
+        frame = format.encode_frame(kind, format.WHOLE, log.next, body, log.tail.seed)
+        log.land(frame, 1, [partial(step, log.next, log.tail.end)])
 
 
-def _move_record(log: Log, catalog: Catalog, id: int, fields: format.Fields) -> None:
+def is_pinned(log: Log) -> bool:
+    """Whether a few records are all that keeps the front on a full disk, where the reserve may have room for them."""
+    return log.is_full and 0 < log.segments[0].live <= _LITTLE
+
+
+def begin_anew(log: Log, catalog: Catalog, reader: Reader) -> None:
+    """Where a few records are all that the only segment of a full disk has: they go into a new one, in the room that
+    the old one gives up. Raises Unreadable, DiskError."""
+    if len(log.segments) > 1 or not is_pinned(log):
+        return
+    front = log.segments[0]
+    ids = [*compress(range(front.base, front.next), front.index), *front.guests]
+    moved = _cost(catalog, map(partial(_move, log, catalog, reader), ids), set(), _MOST_MOVED)
+    if moved <= _MOST_MOVED and log.start_over(moved):
+        rewrite_front(log, catalog, reader)
+
+
+def _cost(catalog: Catalog, moves: Iterable[_Move], names: set[int], most: int) -> int:
+    """Bytes that they take in a segment with these names; where that is more than `most`, something above it."""
+    cost, named = 0, set(names)
+    for _, body, number, _ in moves:
+        cost += format.FRAME_COST + len(body)
+        if number not in named:
+            named.add(number)
+            cost += format.FRAME_COST + len(_name(catalog, number))
+        if cost > most:
+            break
+    return cost
+
+
+def _move(log: Log, catalog: Catalog, reader: Reader, id: int) -> _Move:
+    kind, body = reader.body(id)
+    if kind == format.SET:
+        return _move_of_entry(log, catalog, id, body)
+    return _move_of_record(log, catalog, id, format.decode_record(kind, memoryview(body)))
+
+
+def _move_of_record(log: Log, catalog: Catalog, id: int, fields: format.Fields) -> _Move:
     extra = catalog.extra.get(id)
     if extra is not None:
         fields = fields._replace(
             queue=extra.queue or fields.queue, not_before=extra.not_before, attempts=extra.attempts, note=extra.note
         )
     body = format.encode_record(fields._replace(id=id))
-    _write(log, catalog, format.RECORD, body, fields.queue, lambda new, offset: log.place(id, log.tail, offset))
+    return _Move(format.RECORD, body, fields.queue, lambda new, offset: log.place(id, log.tail, offset))
 
 
-def _move_entry(log: Log, catalog: Catalog, id: int, body: bytes) -> None:
+def _move_of_entry(log: Log, catalog: Catalog, id: int, body: bytes) -> _Move:
     entry = format.decode_entry(memoryview(body))
     table = catalog.by_number[entry.table]
     assert isinstance(table, Table)
@@ -77,18 +127,12 @@ def _move_entry(log: Log, catalog: Catalog, id: int, body: bytes) -> None:
         log.place(new, log.tail, offset)
         table.keys[entry.key] = Key(new, place, len(entry.key) + len(entry.value))
 
-    _write(log, catalog, format.SET, format.encode_entry(entry._replace(place=place)), entry.table, step)
-
-
-def _write(log: Log, catalog: Catalog, kind: int, body: bytes, number: int, step: Callable[[int, int], object]) -> None:
-    """A frame, and what changes in memory with it, by its number and offset."""
-    make_room(log, catalog, format.FRAME_COST + len(body), (number,))
-    frame = format.encode_frame(kind, format.WHOLE, log.next, body, log.tail.seed)
-    log.land(frame, 1, [partial(step, log.next, log.tail.end)])
+    return _Move(format.SET, format.encode_entry(entry._replace(place=place)), entry.table, step)
 
 
 def make_room(log: Log, catalog: Catalog, size: int, numbers: tuple[int, ...], shrinks: bool = False) -> None:
-    """Room for `size` bytes at the tail, in a segment that names these queues and tables. Raises DiskError."""
+    """Room for `size` bytes at the tail, in a segment that names these queues and tables. `shrinks`: on a full disk the
+    reserve is for it. Raises DiskError."""
     while True:
         missing = [number for number in numbers if number not in log.tail.names]
         names = [_name(catalog, number) for number in missing]
