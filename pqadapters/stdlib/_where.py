@@ -102,6 +102,15 @@ def _as_given(store: Any, options: dict[str, Any]) -> Store:
     return found
 
 
+def check_maxsize(maxsize: Any) -> None:
+    """Raises TypeError for a place: the standard library's queues take whatever it is, and fail when they are used."""
+    if isinstance(maxsize, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"maxsize is how many items there may be, not {maxsize!r}: where the queue lives is said by path=, for a "
+            "directory, or store=, for a URL"
+        )
+
+
 def check_name(name: Any) -> None:
     """Raises TypeError or ValueError for what is no name."""
     if name is not None and not isinstance(name, str):

@@ -55,6 +55,7 @@ from ._loops.beyond import ABSENT, LoopBeyond
 from ._loops.committer import Committer
 from ._loops.waiting import Asking, Finished, stand_aside, until
 from ._loops.watcher import Watcher
+from ._where import check_maxsize
 
 if TYPE_CHECKING:  # what `__getattr__` finds; asyncio's own star has its queues, too
     from asyncio import base_events as base_events
@@ -156,6 +157,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         volatile: str | Volatile | None = None,
         trust_directory: bool = False,
     ) -> None:
+        check_maxsize(maxsize)
         line = self._line = open_line(
             self,
             order=self._order,

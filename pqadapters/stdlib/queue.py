@@ -40,6 +40,7 @@ from ._queues import originals as stdlib
 from ._queues.beyond import ABSENT, Beyond, check_timeout
 from ._queues.seam import HOOKS, LOCKS, Hook, Noticed, Seam, Unmade, get_through, is_held, put_through
 from ._queues.simple import SimpleQueue
+from ._where import check_maxsize
 
 __all__ = [
     "DeadLetter",
@@ -106,6 +107,7 @@ class Queue(Beyond[T]):
         volatile: str | Volatile | None = None,
         trust_directory: bool = False,
     ) -> None:
+        check_maxsize(maxsize)
         self.maxsize = maxsize
         self._line = open_line(
             self,

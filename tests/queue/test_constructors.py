@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import NotDurableWarning
+from pqadapters.stdlib import asyncio as aio
 from pqadapters.stdlib.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import Store
 
@@ -25,6 +26,15 @@ def test_attributes_that_are_set_before_our_constructor_stay(store: Store) -> No
     q = Named()
     q.put(1)
     assert (q.name, vars(q)["close"], q.get()) == ("mine", "mine, too", 1)
+
+
+@pytest.mark.parametrize("where", ["jobs", b"jobs", Path("jobs"), "sqlite:///jobs.db"], ids=repr)
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue, aio.Queue, aio.LifoQueue, aio.PriorityQueue])
+def test_a_place_that_is_given_as_the_first_argument_is_refused(kind: Any, where: object) -> None:
+    """As persist-queue has it. It was a maxsize: a consumer waited in the home for ever, and a put was told that '<='
+    isn't supported."""
+    with pytest.raises(TypeError, match=r"^maxsize is how many items there may be, not .*jobs.*path=.*store="):
+        kind(where)
 
 
 def test_a_hook_that_is_set_before_the_constructor_runs(tmp_path: Path) -> None:
