@@ -56,6 +56,22 @@ def test_a_finalizer_commits_in_the_middle_of_a_wait(make_store: Maker) -> None:
     assert payloads(store, "late") == [b"from a finalizer"]
 
 
+def test_a_claim_in_the_middle_of_another_one_waits_for_nothing(make_store: Maker) -> None:
+    """Though there is nothing that it could claim, and what it acknowledges is done all the same."""
+    store, inner = make_store.filled(b"a", b"b"), list[list[Claim]]()
+    (first,) = store.claim("q")
+
+    def stop() -> bool:
+        if not inner:
+            inner.append(store.claim("q", acks=[Ack(first)], timeout=None))
+        return False
+
+    task = Task(lambda: store.claim("q", stop=stop, timeout=0), patience=make_store.patience)
+    outer = task.result()
+    assert [claim.payload for claim in (*inner[0], *outer)] == [b"b"]  # in one of them
+    assert store.depth("q").unfinished == store.depth("q").claimed == 1
+
+
 def test_i1_others_dont_come_in_while_who_interrupts_a_commit_waits(make_store: Maker) -> None:
     """As a signal handler that flushes: theirs was put off to the end of a call that isn't their own, and a kill before
     that took what they had been told to be stored."""
