@@ -51,6 +51,20 @@ def check_a_refused_late_commit_is_told(store: Any, caplog: pytest.LogCaptureFix
     assert len(told) == (not lost)
 
 
+def check_a_claim_in_the_middle_waits_for_nothing(store: Any) -> None:
+    """Of a store whose lock its own thread has then: nobody could put what it waits for."""
+    claims: list[Any] = []
+    store.commit(Put("p", b"a"))
+
+    def stop() -> bool:
+        if not claims:
+            claims.append(store.claim("empty", timeout=None))
+        return False
+
+    (outer,) = Task(lambda: store.claim("p", stop=stop), patience=PATIENCE).result()
+    assert (outer.payload, claims) == (b"a", [[]])
+
+
 def check_a_delay_that_runs_out_behind_a_look(store: Any, clock: ManualClock, looks: int) -> None:
     """Of a store whose waiters look again by themselves never: at each of so many readings of the clock."""
     for look in range(looks):

@@ -16,7 +16,7 @@ import pytest
 from pqadapters.store import Ack, Nack, Order, Put, Update
 from pqadapters.stores._disk import Disk, ScratchDisk
 from pqadapters.stores.segment import SegmentStore, claims, queues
-from tests.contract.late import check_a_refused_late_commit_is_told
+from tests.contract.late import check_a_claim_in_the_middle_waits_for_nothing, check_a_refused_late_commit_is_told
 
 
 def open_store(directory: Path, **options: Any) -> SegmentStore:
@@ -113,6 +113,11 @@ def test_a_late_commit_that_is_refused_is_told_in_the_log(
 ) -> None:
     with open_store(tmp_path) as store:
         check_a_refused_late_commit_is_told(store, caplog, lost=lost)
+
+
+def test_a_claim_in_the_middle_of_another_one(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        check_a_claim_in_the_middle_waits_for_nothing(store)
 
 
 def test_a_claim_for_whose_list_there_is_no_memory_is_given_back(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from pqadapters.stores.sqlite.work import Work
 from pqadapters.stores.sqlite.writer import Writer
 from tests.contract.descriptors import open_below
 from tests.contract.interrupting import interrupted
-from tests.contract.late import check_a_refused_late_commit_is_told
+from tests.contract.late import check_a_claim_in_the_middle_waits_for_nothing, check_a_refused_late_commit_is_told
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
 
@@ -541,6 +541,10 @@ def test_a_late_commit_that_is_refused_is_told_in_the_log(
     lost: bool, store: SqliteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     check_a_refused_late_commit_is_told(store, caplog, lost=lost)
+
+
+def test_a_claim_in_the_middle_of_another_one(store: SqliteStore) -> None:
+    check_a_claim_in_the_middle_waits_for_nothing(store)
 
 
 class _NoSync(Disk):
