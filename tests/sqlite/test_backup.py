@@ -16,6 +16,7 @@ from pqadapters.store import Ack, Put, Set
 from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.sqlite import SqliteStore, backup, salvage
 
+CAPACITY = 1 << 20
 
 def test_a_backup_is_a_store_and_what_was_claimed_is_ready_in_it(database: Path) -> None:
     copy = database.with_name("copy.db")
@@ -163,6 +164,16 @@ def test_what_a_killed_backup_has_left_goes_with_the_next_one(database: Path, mo
 def test_a_backup_that_fails_leaves_nothing(database: Path) -> None:
     with SqliteStore(database) as store, pytest.raises(DiskError, match="back up to"):
         store.backup(to=database.parent / "none" / "copy.db")
+
+
+def test_a_backup_to_a_full_disk_leaves_nothing(database: Path, small: Path) -> None:
+    """SQLite finds out about that, and not the system's call."""
+    with SqliteStore(database) as store:
+        store.commit(*(Put("q", os.urandom(1000)) for _ in range(2 * CAPACITY // 1000)))
+        with pytest.raises(DiskError, match="free some space there") as refused:
+            store.backup(to=small / "copy.db")
+        assert (refused.value.errno, os.listdir(small)) == (errno.ENOSPC, [])
+        assert not list(database.parent.glob("*/backup-*"))
 
 
 def test_no_copy_is_put_into_the_directory_of_a_queue(database: Path, tmp_path: Path) -> None:
