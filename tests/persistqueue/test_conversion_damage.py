@@ -182,6 +182,19 @@ def test_an_info_that_is_missing_or_makes_no_sense(path: str, name: str, info: b
     assert [Path(each.path).name for each in damage] == ["info"]
 
 
+def test_an_info_that_has_counted_other_items(path: str, name: str) -> None:
+    """What is there is taken over, and that some may be missing is said."""
+    theirs.file_queue(path, ITEMS, got=5, chunksize=10, name=name)
+    file, how = Path(path, "info"), theirs.serializer(name)
+    with open(file, "rb") as info:
+        numbers_ = how.load(info)
+    with open(file, "wb") as info:
+        how.dump({**numbers_, "size": numbers_["size"] + 3}, info)
+    found, damage = numbers(path, name)
+    assert found == list(range(5, 30))
+    assert [each.reason for each in damage] == ["it says that there are 28 items, and 25 were found"]
+
+
 def test_a_chunk_that_is_missing(path: str) -> None:
     theirs.file_queue(path, ITEMS, chunksize=10)
     Path(path, "q00001").unlink()
