@@ -91,6 +91,51 @@ def test_who_stops_it_waits_until_it_has_let_go_and_it_not_for_itself(monkeypatc
     assert (lookout.runs, errors) == (False, [])
 
 
+def test_who_stops_it_in_the_middle_of_something_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "join", lambda thread, *_: joined.append(thread))
+    core = _Core()
+    lookout: LookoutBase[Any] = LookoutBase(core, lambda ref, ended: ended.wait(_PATIENCE), _LINGER)
+    lookout.ensure()
+    lookout.stop(wait=False)
+    assert joined == []
+    lookout._thread = threading.Thread()  # one that couldn't be started: to wait for it is an error
+    lookout.stop(wait=True)
+    assert joined == []
+
+
+def test_threads_that_come_at_once_begin_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    core, started = _Core(), list[threading.Thread]()
+    lookout: LookoutBase[Any] = LookoutBase(core, lambda ref, ended: None, _LINGER)
+    monkeypatch.setattr(_lookout, "start_thread", started.append)
+
+    class Meeting:
+        """Behind the first look of one another one comes."""
+
+        def __enter__(self) -> None:
+            lookout._guard = threading.RLock()
+            lookout.ensure()
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    lookout._guard = Meeting()  # type: ignore[assignment]
+    lookout.ensure()
+    assert started == [lookout._thread]
+
+
+def test_one_in_whose_place_another_was_begun_ends_and_leaves_that_be() -> None:
+    """An interrupt came as it was started, and nobody knew whether it runs."""
+    core = _Core()
+    core.bells.waiting = 1
+    lookout: LookoutBase[Any] = LookoutBase(core, lambda ref, ended: None, _LINGER)
+    lookout._thread = other = threading.Thread()
+    assert lookout.core_to_serve() is None
+    core.bells.waiting = 0
+    assert lookout.core_to_serve() is None
+    assert lookout._thread is other
+
+
 def test_none_is_begun_behind_the_end() -> None:
     begun: list[object] = []
     core = _Core()

@@ -201,6 +201,14 @@ def test_ids_and_counted_claims_are_exact(database: Path) -> None:
         assert [claim.attempt for claim in store.claim("q", counted=True)] == [1]
 
 
+def test_i9_who_has_stopped_gets_nothing_of_what_lies_ahead_and_what_it_has_done_is_done(database: Path) -> None:
+    with SqliteStore(database, prefetch=4) as store, SqliteStore(database) as other:
+        (first,) = store.claim("q")
+        assert store.claim("q", acks=[Ack(first)], stop=lambda: True) == []
+        assert other.depth("q").unfinished == 9
+        assert _got(store) == [b"1"]
+
+
 def test_i7_a_thread_that_waits_is_given_what_another_has_ahead(database: Path) -> None:
     with SqliteStore(database, prefetch=4) as store:
         taken = [store.claim("q") for _ in range(10)]
