@@ -92,6 +92,19 @@ def test_what_was_refused_goes_back_before_more_is_claimed(
     assert ready(store) == [b"\0", b"\1"]
 
 
+def test_two_threads_give_the_same_back_at_once(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = store.commit
+    astray.give_back_later(store, store.claim("q", limit=3))
+
+    def another_is_quicker(*ops: Any, **options: Any) -> Any:
+        astray._astray[store].clear()
+        return commit(*ops, **options)
+
+    monkeypatch.setattr(store, "commit", another_is_quicker)
+    astray.settle(store)
+    assert len(ready(store)) == 3
+
+
 def test_a_store_that_never_works_again_has_none(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its claims ended with it."""
     claims = store.claim("q", limit=3)

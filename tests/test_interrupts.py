@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -46,6 +47,30 @@ def test_who_waits_goes_on_once_it_is_set() -> None:
     flag.set()
     assert [waiter.result() for waiter in waiters] == [True] * 3
     assert flag.wait(0)
+
+
+def test_who_waits_for_longer_than_a_lock_can_waits_as_long_as_that() -> None:
+    flag, asked = Flag(), list[float]()
+
+    class Bell:
+        def acquire(self, timeout: float) -> None:
+            asked.append(timeout)
+            flag.set()
+
+        def release(self) -> None:
+            pass
+
+    flag._bell = Bell()  # type: ignore[assignment]
+    assert flag.wait(1e300)
+    assert flag.wait()
+    assert asked == [threading.TIMEOUT_MAX]
+
+
+def test_it_is_set_before_who_waits_is_woken() -> None:
+    """Who was woken before that would have slept on, for ever."""
+    flag, found = Flag(), list[bool]()
+    _Handler(1, lambda: found.append(flag.is_set())).interrupt(flag.set)
+    assert found == [True]
 
 
 def test_who_waits_goes_on_once_its_time_is_over() -> None:
