@@ -123,6 +123,25 @@ def test_what_is_done_before_a_fork_is_done_though_one_of_it_is_interrupted(monk
     assert done == [1]
 
 
+def test_all_is_held_across_a_fork_though_one_of_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What isn't held is torn in the child, whose databases have to be opened anew then."""
+    said: list[str] = []
+
+    def interrupted() -> None:
+        said.append("begins")
+        raise KeyboardInterrupt
+
+    first = forking._Hold(interrupted, lambda: said.append("lets go of what it hasn't"))
+    second = forking._Hold(lambda: said.append("held"), lambda: said.append("let go"))
+    monkeypatch.setattr(forking, "_holds", {2: second, 1: first})
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            forking._take_all()
+    finally:
+        forking._go_on()
+    assert said == ["begins", "held", "let go", "lets go of what it hasn't"]
+
+
 def test_a_fork_that_is_interrupted_anywhere_lets_go_of_all(tmp_path: Path) -> None:
     """Ctrl-C as a process forked left what is held meanwhile, the handler of a listener's sink among that, to the main
     thread for good: every other thread that wanted it hung."""

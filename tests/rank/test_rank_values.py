@@ -315,3 +315,14 @@ def test_ranks_are_stored_like_this() -> None:
     assert one(([], ())).hex() == "404100400000"
     assert one(Job(0, "")).hex() == "4211000000000000000000200000"
     assert rank(((), {}))[0].hex() == "40400001"
+
+
+class _Encoding(str):
+    """Python compares it as any str."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"z"
+
+
+def test_a_str_is_ranked_as_python_compares_it_however_it_encodes_itself() -> None:
+    assert rank(_Encoding("a")) == rank("a")
