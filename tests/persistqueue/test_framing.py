@@ -7,11 +7,14 @@ import io
 import pickle
 import pickletools
 import struct
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pqadapters.persistqueue.conversion.framing import FRAMINGS, Broken, Pickles
+from pqadapters.persistqueue.conversion.chunks import info_in
+from pqadapters.persistqueue.conversion.framing import FRAMINGS, Broken, Lines, Own, Pickles
 
 from . import theirs
 
@@ -171,7 +174,13 @@ def test_what_a_pickle_holds_whose_rest_is_cut_off_is_no_item(cut: int) -> None:
 
 @pytest.mark.parametrize(
     ("at", "damage"),
-    [(4, b"\x03"), (5, b"\x01"), (10, b"\x7f"), (3, b"\x7f" * 8 + b"X\xff\xff")],  # with that of its text
+    [
+        (4, b"\x03"),
+        (5, b"\x01"),
+        (10, b"\x7f"),
+        (3, b"\x7f" * 8 + b"X\xff\xff"),  # with that of its text
+        (4, b"\x03" + bytes(6) + b"\xff"),  # with its first instruction
+    ],
 )
 def test_a_frame_that_says_too_much_costs_itself(at: int, damage: bytes) -> None:
     data, behind = pickle.dumps("damaged" * 50, 4), pickle.dumps("behind", 4)
@@ -185,3 +194,38 @@ def test_a_frame_that_says_too_much_costs_itself(at: int, damage: bytes) -> None
 def test_pickles_in_front_of_one_that_is_cut_off_at_its_beginning_are_found(left: int) -> None:
     data = b"xyz" + pickle.dumps("behind", 4) * 3 + b"\x80\x04\x95\x08"[:left]
     assert Pickles().again(data, 0, len(data)) == 3
+
+
+def test_json_that_is_nested_too_deep_to_be_read_here_is_an_item() -> None:
+    """Whoever gets it is told; but it is whole, and no `info`."""
+    deep = b"[" * 100_000 + b"]" * 100_000 + b"\n"
+    assert Lines().end(deep + deep, 0, 2 * len(deep)) == len(deep)
+    assert info_in(deep, Lines()) is None
+
+
+@pytest.mark.parametrize("name", ["msgpack", "cbor2"])
+def test_that_a_library_is_missing_is_said_before_items_are_taken_for_damaged(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(data: bytes) -> object:
+        raise ImportError(name)
+
+    monkeypatch.setattr(f"pqadapters.serializers.{name}.loads", missing)
+    with pytest.raises(ImportError):
+        FRAMINGS[name]()
+
+
+def _own(load: Callable[[Any], Any]) -> Own:
+    serializer: Any = SimpleNamespace(load=load)
+    return Own(serializer)
+
+
+def test_an_own_serializer_that_reads_nothing_comes_to_an_end() -> None:
+    with pytest.raises(Broken, match="reads nothing"):
+        _own(lambda file: None).end(b"abc", 1, 3)
+
+
+def test_an_own_serializer_reads_no_further_than_the_queues_end() -> None:
+    """What stands there was put by a process that was killed in the middle of it."""
+    with pytest.raises(Broken, match="can't read it"):
+        _own(pickle.load).end(pickle.dumps("item"), 0, 9)
