@@ -268,3 +268,28 @@ with QueueListener(place, Telling()) as listener:
         tmp_path / "spool",
     )
     assert said[-5:] == ["put off 1", "got 0 before", "got 1 in the middle", "got 2 after", "flushed True"]
+
+
+def test_what_was_put_off_is_stored_though_a_signal_breaks_that_off(tmp_path: Path) -> None:
+    """Behind that nothing was carried out any more that this thread put off."""
+    said = ran(
+        """
+from pqadapters.logging._spools import forks
+
+sys.unraisablehook = lambda told: None  # Python goes on with the others that look after forks
+calls = []
+
+def call():
+    calls.append(os.getpid())
+    if len(calls) == 1:
+        raise KeyboardInterrupt
+
+fork = forks.forking[threading.get_ident()] = forks._Fork()
+fork.put_off.append((os.getpid(), call))
+if not os.fork():
+    os._exit(len(calls))
+print(os.waitstatus_to_exitcode(os.wait()[1]), len(calls), forks.forking)
+""",
+        tmp_path,
+    )
+    assert said == ["0 2 {}"]
