@@ -151,18 +151,28 @@ def test_a_look_for_jobs_that_is_interrupted_anywhere(tmp_path: Path) -> None:
     assert nth > 10
 
 
-def test_a_look_for_a_job_that_waits_is_interrupted_anywhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whose", ["its own", "another's"])
+def test_a_look_for_a_job_that_waits_is_interrupted_anywhere(whose: str, tmp_path: Path) -> None:
     """It was claimed, in nobody's hands, or begun as one of an earlier process: its future had no end."""
+    others: list[ProcessPoolExecutor] = []
 
     def prepare(nth: int) -> tuple[Any, list[Any], Callable[[], object]]:
+        while others:
+            others.pop().shutdown()
         executor = ProcessPoolExecutor(1, path=tmp_path / str(nth), durability="process")
         executor.submit(work.double, 1).result(work.PATIENCE)  # its worker is there
-        added, executor._backlog.added = executor._backlog.added, lambda: True
-        future = executor.submit(work.double, 1)
-        executor._backlog.added = added
-        return executor, [future], added
+        submitter = executor
+        if whose == "another's":
+            others.append(submitter := ProcessPoolExecutor(1, path=tmp_path / str(nth), durability="process"))
+        added, submitter._backlog.added = submitter._backlog.added, lambda: True
+        future = submitter.submit(work.double, 1)
+        submitter._backlog.added = added
+        executor._backlog.recovering = True
+        return executor, [future], executor._backlog.added
 
     _everywhere(prepare)
+    for other in others:
+        other.shutdown()
 
 
 def test_a_thread_that_an_interrupt_of_its_start_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

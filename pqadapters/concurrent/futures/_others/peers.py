@@ -13,11 +13,14 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ....interrupts import keep
 from ....living import living
 
 if TYPE_CHECKING:
     from .._backlog.backlog import Backlog
     from .._backlog.future import JobFuture
+
+    _Taken = tuple[Backlog, dict[bytes, JobFuture], list[JobFuture | None]]  #: from whom, out of what, and which one
 
 _open: weakref.WeakSet[Backlog] = weakref.WeakSet()
 
@@ -56,12 +59,25 @@ def find(backlog: Backlog, id: bytes) -> JobFuture | None:
 def take_over(backlog: Backlog, id: bytes) -> JobFuture | None:
     """The future of a job that this one begins, and others have; they wait for its end as for that of their own jobs.
     Who has asked for a job of another one may have a future of its own."""
+    taken: list[_Taken] = []
+    try:
+        return _taken_over(backlog, id, taken)
+    except BaseException:  # a signal handler's: the job isn't begun, and they have it as they had
+        for other, futures, found in taken:
+            with other.lock:
+                for future in filter(None, found):
+                    futures.setdefault(id, future)
+                    other.running.pop(id, None)
+        raise
+
+
+def _taken_over(backlog: Backlog, id: bytes, taken: list[_Taken]) -> JobFuture | None:
     own: list[JobFuture] = []
     asked_for: list[JobFuture] = []
     for other in others(backlog):
         with other.lock:  # who waits for its end must not find that there is none for a moment
-            submitted = other.live.pop(id, None)  # in one step: who leaves cancels what is there
-            asked = other.attached.pop(id, None)
+            submitted = _take(other, other.live, id, taken)
+            asked = _take(other, other.attached, id, taken)
             future = submitted or asked
             if future is None:
                 continue
@@ -80,6 +96,14 @@ def take_over(backlog: Backlog, id: bytes) -> JobFuture | None:
         backlog.attached.setdefault(id, future)
     future._backlog = backlog
     return future
+
+
+def _take(other: Backlog, futures: dict[bytes, JobFuture], id: bytes, taken: list[_Taken]) -> JobFuture | None:
+    """Out of these, in one step: who leaves cancels what is there."""
+    found: list[JobFuture | None] = []
+    taken.append((other, futures, found))
+    keep(found, futures.pop, id, None)
+    return found[0]
 
 
 def home_of(backlog: Backlog, id: bytes) -> Backlog:
