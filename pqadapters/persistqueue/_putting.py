@@ -235,7 +235,7 @@ class Puts:
             return
         try:
             self._room = self._bell.waiter(seen)
-        except Exception as error:  # no thread can be started that would tell
+        except Exception as error:  # the store is closed by now, say
             self._fail(error)
         else:
             self._room.add_done_callback(self._look_again)

@@ -23,7 +23,7 @@ from pqadapters.persistqueue import (
     Full,
     _putting,
 )
-from pqadapters.store import Put
+from pqadapters.store import Ack, Put
 
 KINDS: list[Any] = [AsyncQueue, AsyncSQLiteQueue, AsyncUniqueQ]
 
@@ -532,5 +532,33 @@ def test_a_database_that_stays_locked_is_an_error_after_the_timeout(path: str) -
             held.refuse = lambda puts: None
             await q.put("c")
             assert await all_of(q) == ["c"]
+
+    asyncio.run(main())
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_put_that_waits_for_room_where_no_thread_can_be_had(
+    kind: Any, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody tells it that there is room: it looks for itself."""
+    start, refused = threading.Thread.start, threading.Event()
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "pqadapters-watcher":
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> None:
+        async with kind(path, maxsize=1) as q:
+            await q.put("first")
+            monkeypatch.setattr(threading.Thread, "start", refuse)
+            (second,) = await started(q.put("second"))
+            while not refused.is_set():
+                await asyncio.sleep(0)
+            assert not second.done()
+            store, name = q._bell._store, q._bell._queue
+            store.commit(*map(Ack, store.claim(name)))  # as another process does
+            await asyncio.wait_for(second, 30)
+            assert [claim.attempt for claim in store.claim(name)] == [1]
 
     asyncio.run(main())
