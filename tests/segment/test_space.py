@@ -95,6 +95,18 @@ def test_a_table_that_is_overwritten_stays_small(tmp_path: Path) -> None:
         assert sorted(store.scan("t")) == sorted((b"%d" % (n % 30), b"%d" % n * 20) for n in range(4970, 5000))
 
 
+def test_values_that_were_found_damaged_take_no_room_any_more(tmp_path: Path) -> None:
+    """They passed for live from then on: what was overwritten was kept as long as it wasn't more than they had been."""
+    with _open(tmp_path) as store:
+        store.commit(*(Set("t", b"%d" % n, b"%04d" % n * 5000) for n in range(30)), Set("t", b"kept", b""))
+        for file in tmp_path.glob("*.seg"):
+            file.write_bytes(file.read_bytes().replace(b"00", b"01"))
+        assert [store.get("t", b"%d" % n) for n in range(30)] == [None] * 30
+        for n in range(3000):
+            store.commit(Set("t", b"live %d" % (n * n % 211 if n % 3 else n % 200), bytes(1000)))
+        assert sum(path.stat().st_size for path in tmp_path.glob("*.seg")) < 3 * store.count("t") * 1000
+
+
 @pytest.mark.parametrize("refused", ["EOPNOTSUPP", "EINVAL", "ENOSYS", "EPERM"])
 def test_where_files_cant_be_allocated_their_room_is_written(
     refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -211,7 +211,8 @@ class Core:
         self.recent.pop(id, None)
         for table in self.catalog.tables.values():
             for name in [name for name, key in table.keys.items() if key.id == id]:
-                del table.keys[name]
+                self.log.more_bytes -= table.keys.pop(name).size
+                self.log.key_bytes -= len(name)
         for queue in list(self.catalog.queues.values()):
             self._drop_from_locked(queue, id)
 
