@@ -28,6 +28,8 @@ _DAMAGED = (
     "no such column",
     "no such index",
 )
+#: Before Python 3.11 it is the latter; whatever else we bind is of a type that SQLite has.
+_TOO_LARGE = ("string or blob too big", "Error binding parameter")
 _UNWRITTEN = 778  #: SQLITE_IOERR_WRITE
 _UNSYNCED = 1034  #: SQLITE_IOERR_FSYNC
 _NOT_SHARED = 4874  #: SQLITE_IOERR_SHMSIZE
@@ -159,8 +161,8 @@ def translated(error: Exception, path: str) -> StoreError:
         if number == errno.ENOSPC:
             advice = "the filesystem has no room for more files (df -i): remove some"
         return DiskError(number, f"{text} ({os.strerror(number)}); {advice}", path)
-    if text.startswith("string or blob too big") or isinstance(error, OverflowError):
-        return TooLarge(f"{path}: {text}; nothing was stored. Put a smaller item, or the path of a file")
+    if text.startswith(_TOO_LARGE) or isinstance(error, OverflowError):
+        return TooLarge(f"{path}: {_TOO_LARGE[0]}; nothing was stored. Put a smaller item, or the path of a file")
     return StoreError(f"{path}: {type(error).__name__}: {text}")
 
 
