@@ -11,7 +11,7 @@ _BETWEEN = ("pqadapters", "queue", "asyncio")  #: the standard library's put_now
 def stacklevel() -> int:
     """For `warnings.warn` in the calling function: the first frame of neither this package nor what hands on calls."""
     level = 1
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _BETWEEN:
+    frame: FrameType = sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _BETWEEN:
         frame, level = frame.f_back, level + 1
-    return level
+    return level  # a thread or greenlet may begin with our method: then that frame's

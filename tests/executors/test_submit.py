@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import concurrent.futures
 import functools
@@ -133,6 +134,20 @@ def test_of_asyncios_calls_that_cant_be_stored_the_warning_names_the_programs_ow
     told = [each for each in caught if each.category is NotDurableWarning]
     assert [each.filename for each in told] == [__file__] * 2
     assert all("the call of double can't be stored" in str(each.message) for each in told)
+
+
+def test_a_thread_that_begins_with_submit_warns_as_any_other(make: Make) -> None:
+    """As greenlets do. Nobody's place is in its stack: a ValueError said that this isn't deep enough, and the job was
+    gone."""
+    _durable._warned.clear()
+    executor, done = make(), threading.Event()
+
+    def is_done() -> bool:
+        _thread.start_new_thread(executor.submit, (done.set,))
+        return done.wait(work.PATIENCE)
+
+    with pytest.warns(NotDurableWarning, match="the call of Event.set can't be stored"):
+        assert is_done()
 
 
 def test_volatile_raise_and_allow(make: Make, tmp_path: Path) -> None:
