@@ -66,6 +66,15 @@ def is_refusal(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno is not None and not _is_of_handler(error)
 
 
+def of_handler(error: BaseException, handled: BaseException | None) -> BaseException | None:
+    """What a signal handler has raised, where it is that error, or a library has raised that for it. `handled`: what
+    the caller was called in the handling of (`sys.exc_info()`), an earlier alarm's say."""
+    found: BaseException | None = error
+    while found is not None and not _is_of_handler(found):
+        found = found.__context__ if found.__context__ is not handled else None
+    return found
+
+
 def _is_of_handler(error: BaseException) -> bool:
     """Whether it has come through the frame of a signal handler that the program has installed."""
     codes = {_code_of(_signal.getsignal(number)) for number in _signal.valid_signals()} - {None}

@@ -4,10 +4,13 @@ answer that nobody has read."""
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import pymysql
@@ -22,7 +25,7 @@ from pqadapters.stores.mysql import MysqlStore, fetched, keeper, lookout, reader
 from pqadapters.stores.mysql.fetched import Pace
 from pqadapters.stores.mysql.transactions import Part
 from pqadapters.stores.mysql.wire import Answer, Failed, Wire
-from tests.contract.interrupting import interrupted
+from tests.contract.interrupting import ItFailed, TimeIsUp, interrupted
 from tests.contract.threads import InterruptedStart
 from tests.segment.programs import PATIENCE
 
@@ -81,6 +84,54 @@ def test_i5_a_claim_is_interrupted_anywhere(url: str, monkeypatch: pytest.Monkey
                 store.commit(Ack(done))
             assert not other.depth("q").unfinished, f"at place {nth}"
         assert nth > 50
+
+
+_OPS: dict[str, Callable[[MysqlStore, bytes], object]] = {
+    "put": lambda store, payload: store.commit(Put("q", payload)),
+    "claim": lambda store, payload: store.commit(*map(Ack, store.claim("q"))),
+    "look": lambda store, payload: store.get("t", b"k"),
+}
+
+
+@pytest.mark.parametrize("raised", [TimeIsUp, ItFailed])
+@pytest.mark.parametrize("op", _OPS)
+def test_what_a_handler_raises_is_no_word_of_the_server(
+    url: str, op: str, raised: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an alarm's TimeoutError while an answer is waited for, which is most of a call's time: the driver says then
+    that the connection is lost, and all was done again on another one, as if there had been no alarm."""
+    left, read = 0, socket.SocketIO.readinto
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise raised
+
+    def readinto(self: socket.SocketIO, buffer: Any) -> int | None:
+        nonlocal left
+        found = read(self, buffer)
+        if threading.current_thread() is threading.main_thread():
+            left -= 1
+            if not left:
+                signal.raise_signal(signal.SIGUSR2)
+        return found
+
+    monkeypatch.setattr(socket.SocketIO, "readinto", readinto)
+    outer = signal.signal(signal.SIGUSR2, handle)
+    try:
+        with MysqlStore(url, prefetch=1, lease=3600) as store:
+            nth, left = 0, 0
+            while left <= 0:
+                nth += 1
+                store.commit(Put("q", b"a%d" % nth), Set("t", b"k", b"v"))
+                left = nth
+                with suppress(raised):
+                    _OPS[op](store, b"b%d" % nth)
+                    assert left > 0, f"at place {nth}: nobody was told"
+            left = 0
+            there = [record.payload for record in store.browse("q", state=None)]
+    finally:
+        signal.signal(signal.SIGUSR2, outer)
+    assert nth > 1
+    assert len(there) == len({*there})
 
 
 @pytest.mark.parametrize("prefetch", [None, 3])

@@ -8,6 +8,7 @@ answers others.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ...clock import SYSTEM
-from ...errors import StoreClosed
+from ...errors import StoreClosed, StoreError
+from ...interrupts import of_handler
 from ...store import LOCK_TIMEOUT
 from .driver import ERRORS, FAILURES, pymysql, steady
 from .errors import is_lost, is_passing, translated
@@ -35,9 +37,13 @@ class _Cursor(pymysql.cursors.Cursor):  # type: ignore[misc]  # the driver has n
     """DBUtils takes every error for a lost connection, and asks twice more: for a lock that is three times the wait."""
 
     def execute(self, query: str, args: None = None) -> int:
+        handled = sys.exc_info()[1]
         try:
             return int(super().execute(query, args))
         except ERRORS as error:
+            raised = of_handler(error, handled)
+            if raised is not None:
+                raise raised  # noqa: B904  # it comes first
             if is_lost(error):
                 raise
             raise Failed(error) from error
@@ -63,6 +69,11 @@ class Reader:
         except Failed as error:
             self._refused = error.error
             raise error.error from None  # which DBUtils knows
+        except StoreError:
+            raise
+        except Exception as error:  # of a signal handler: DBUtils goes on, as if there were no server
+            self._local.raised = error
+            raise
         self._refused = None
         wire.give(LOCK_TIMEOUT)
         wire.raw.cursorclass = _Cursor
@@ -111,13 +122,18 @@ class Reader:
 
     def _patiently(self, ask: Callable[[Any], T], patience: float | None = None) -> T:
         deadline, pause = self.patience.until(patience), 0.0
-        self._local.deadline = deadline
+        self._local.deadline, handled = deadline, sys.exc_info()[1]
         while True:
             if self._ended:
                 raise StoreClosed(f"the store in {self._dialer.address.place} was closed; open it again")
+            self._local.raised = None
             try:
                 return self._ask(ask)
             except _ERRORS as error:
+                if of_handler(error, handled) is error:
+                    raise
+                if self._local.raised is not None:
+                    raise self._local.raised from None
                 # of a connection that was lost before, and is made anew in vain, DBUtils raises its old error
                 why = self._refused if is_lost(error) and self._refused is not None else error
                 if not (is_lost(why) or is_passing(why)) or SYSTEM.monotonic() >= deadline:

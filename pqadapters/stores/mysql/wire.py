@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import struct
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 from ...clock import SYSTEM
 from ...errors import StoreRefused
+from ...interrupts import Refusals, check_refusal, of_handler
 from ...living import living
 from .address import Address
 from .driver import ERRORS, FLAGS, pymysql
@@ -75,7 +77,7 @@ class Wire:
         cursor, text = self._cursor, ";\n".join(texts)
         if len(text) + 1 >= self._most:  # there is nothing but ASCII in it
             raise Failed(too_large(len(text) + 1, self._most))
-        found = []
+        found, handled = [], sys.exc_info()[1]
         try:
             cursor.execute(text)
             while True:
@@ -83,11 +85,19 @@ class Wire:
                 if not cursor.nextset():
                     return found
         except ERRORS as error:
-            raise Failed(error) from error
-        except BaseException:  # of a signal handler: an answer is left unread, which the next statement would be given
-            self.drop()
-            self.is_broken = True
+            raised = of_handler(error, handled)
+            if raised is None:
+                raise Failed(error) from error
+            self._break()
+            raise raised  # noqa: B904  # it comes first
+        except BaseException:
+            self._break()
             raise
+
+    def _break(self) -> None:
+        """A signal handler has raised something: an answer is left unread, which the next statement would be given."""
+        self.drop()
+        self.is_broken = True
 
     def ask(self, statement: str, *values: Any) -> Answer:
         """The answer to the last statement of a text."""
@@ -131,7 +141,10 @@ class Wire:
         """Whether the other side has ended it: it says nothing unless it is asked. What isn't sent leaves no doubt."""
         try:
             return bool(readable([self.fileno()], 0.0))
-        except (OSError, ValueError, AttributeError):
+        except OSError as error:
+            check_refusal(error)
+            return True
+        except (ValueError, AttributeError):
             return True
 
     def close(self) -> None:
@@ -159,7 +172,7 @@ def _keep_alive(sock: socket.socket) -> None:
     """What lies between forgets connections that are idle, and says nothing: of the next commit nobody would know. Two
     hours, as systems mostly have it, are too long."""
     for name, value in _ALIVE.items():
-        with suppress(OSError, AttributeError):  # it has no such option; a Unix socket has none
+        with suppress(AttributeError), Refusals():  # it has no such option; a Unix socket has none
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
@@ -212,12 +225,13 @@ class Dialer:
     def dial(self, seconds: float, answer: float, *, autocommit: bool = False) -> Wire:
         """A connection with a session of ours, made within so many seconds; its answers may take `answer` seconds.
         Raises Failed, StoreRefused."""
+        handled = sys.exc_info()[1]
         try:
             raw = self.raw(seconds, answer, autocommit=autocommit)
         except StoreRefused:
             raise
         except ERRORS as error:
-            raise Failed(error) from error
+            raise of_handler(error, handled) or Failed(error) from error
         try:
             return Wire(raw, self, SYSTEM.monotonic())
         except BaseException:
