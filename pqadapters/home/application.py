@@ -38,9 +38,9 @@ _RUN_OTHERS = """
     waitress waitress-serve watchfiles watchmedo zappa
 """
 #: Programs that run other people's programs, by their scripts, with "-" for "_", without endings and versions.
-LAUNCHERS = frozenset(_RUN_OTHERS.split())
+_LAUNCHERS = frozenset(_RUN_OTHERS.split())
 #: The same with -m. A script of one of these names is somebody's own.
-_MODULE_LAUNCHERS = LAUNCHERS | {"cprofile", "notebook", "pdb", "profile", "runpy", "trace"}
+_MODULE_LAUNCHERS = _LAUNCHERS | {"cprofile", "notebook", "pdb", "profile", "runpy", "trace"}
 
 #: Why queues are temporary, by the name that the application has where PQADAPTERS_HOME is set and they are kept.
 _SESSIONS = {
@@ -363,9 +363,14 @@ def _of_session(process: Process, session: str, program: _Program) -> Applicatio
     )
 
 
+def is_launcher(package: str) -> bool:
+    """Whether `-m` runs other people's programs by it."""
+    return _is_among(package, _MODULE_LAUNCHERS)
+
+
 def _of_module(process: Process, program: _Program) -> Application:
     title = f"-m {program.module}"
-    if not _is_among(program.module.partition(".")[0], _MODULE_LAUNCHERS):
+    if not is_launcher(program.module.partition(".")[0]):
         return Application(file_name(program.module), title, program.path)
     directory = _real(process, "")
     return Application(
@@ -375,7 +380,7 @@ def _of_module(process: Process, program: _Program) -> Application:
 
 def _of_script(process: Process, path: str) -> Application:
     stem = _stem(path)
-    if process.frozen or not _is_among(stem, LAUNCHERS):
+    if process.frozen or not _is_among(stem, _LAUNCHERS):
         return Application(file_name(stem, path), path, path)
     directory = _real(process, "")
     return Application(file_name(stem, f"{path}\0{directory}"), f"{path} in {directory}", path)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 
+from ..home.application import is_launcher
 from .children import install
 from .finder import EARLY, Notes
 from .options import Options, parse, refuse
@@ -43,9 +44,10 @@ def _check(options: Options) -> None:
 
 
 def _package_of(module: str) -> list[str]:
-    """What is the program's own because `-m` names it: a package of the standard library's isn't."""
+    """What is the program's own because `-m` names it. A package of the standard library's isn't, nor one that runs
+    other people's programs, as servers do and workers of tasks: what these have in hand is no item of a program's."""
     top = module.partition(".")[0]
-    spec = _found(top) if top else None
+    spec = _found(top) if top and not is_launcher(top) else None
     return [top] if spec is not None and not is_stdlibs(spec.origin) else []
 
 

@@ -2,7 +2,7 @@
 
 All that isn't the standard library's, ours, or installed: in a directory called site-packages or dist-packages, that of
 a virtual environment beside the program as well. What `--also` names is the program's own wherever it is, and so is
-what `-m` names, unless it is the standard library's.
+what `-m` names, unless it is the standard library's or runs other people's programs.
 """
 
 from __future__ import annotations

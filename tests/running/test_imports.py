@@ -222,6 +222,24 @@ def test_the_package_of_a_module_that_is_run_is_the_programs_own(tmp_path: Path)
     assert (ended.status, whose) == (0, [False, False, True, False])
 
 
+@pytest.mark.parametrize("also", [[], ["--also", "gunicorn"]])
+def test_what_runs_other_peoples_programs_is_installed_as_it_was(also: list[str], tmp_path: Path) -> None:
+    """It hands on connections through its queues: they can't be stored, and are nothing of the program's."""
+    place = Place(
+        tmp_path,
+        {
+            ".venv/lib/python3/site-packages/gunicorn/__init__.py": OWN,
+            ".venv/lib/python3/site-packages/gunicorn/__main__.py": f"{OWN}    import gunicorn.part, shop\n",
+            ".venv/lib/python3/site-packages/gunicorn/part.py": OWN,
+            "shop.py": OWN,
+        },
+    )
+    path = str(place.directory / ".venv/lib/python3/site-packages")
+    ended = place.start(*also, "-m", "gunicorn", env={"PYTHONPATH": path})
+    whose = [line.split()[1] == "queue" for line in ended.lines]
+    assert (ended.status, whose) == (0, [not also] * 3 + [False])
+
+
 def test_only_some(tmp_path: Path) -> None:
     text = "import asyncio, asyncio.queues, queue, shelve\n"
     text += "print(*(x.__module__ for x in (asyncio.Queue, asyncio.queues.Queue, queue.Queue, shelve.open)))\n"
