@@ -367,7 +367,8 @@ class _ShelfBlock(BatchBlock):
 
 
 class _ShelfEdit(Edit[Any]):
-    """As with a batch; and what `writeback` has read of the key inside of the block is older than what that stores."""
+    """As with a batch; and what `writeback` has read of the key inside of the block is older than what that stores,
+    unless the block has set the key."""
 
     _mapping: DbfilenameShelf[Any]
 
@@ -376,7 +377,8 @@ class _ShelfEdit(Edit[Any]):
         return super().__enter__()
 
     def _store(self) -> None:
-        self._mapping.cache.pop(self._key, None)
+        if not self.batch.edited[self._data]:
+            self._mapping.cache.pop(self._key, None)
         self._mapping._store_cache()
         super()._store()
 

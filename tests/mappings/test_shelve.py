@@ -575,6 +575,21 @@ def test_writeback_and_edits(path: str) -> None:
     shelf.close()
 
 
+def test_writeback_and_a_key_that_its_edit_sets(path: str) -> None:
+    """What was changed in place behind that was lost."""
+    with shelve.open(path, writeback=True) as shelf:
+        with shelf.edit("x", []) as value:
+            value.append(0)
+            shelf["x"] = [1]
+            shelf["x"].append(2)
+        with shelf.edit("y", None):
+            shelf["y"] = [3]
+            with shelf.edit("z", 0):
+                shelf["y"].append(4)
+            shelf["y"].append(5)
+        assert dict(shelf) == {"x": [1, 2], "y": [3, 4, 5], "z": 0}
+
+
 @pytest.mark.parametrize("writeback", [False, True])
 def test_get_asks_no_subclass_for_what_isnt_there(tmp_path: Path, writeback: bool) -> None:
     """One that has a value for each key gave that, and not the default: `get` went by its `__getitem__` alone."""
