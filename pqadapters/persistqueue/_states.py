@@ -66,15 +66,17 @@ class States:
             claim = self._claiming.first(self._order, left_of(deadline))
             if claim is None:
                 return None
+            undo = self._claiming.give_back  # what was given back on the way may be in another thread's hands
             try:
                 found = self._search.newest_ticket(claim) if self._newest and claim.rank != FRESH else claim
                 if found is None:
                     continue
                 claim = found
                 claim = self._search.first(claim)
+                undo = self._take_back
                 row = self._hand_out(claim)
             except BaseException:
-                self._take_back(claim)
+                undo(claim)
                 raise
             if row is not None:
                 return row

@@ -495,6 +495,31 @@ def test_what_an_interrupted_get_by_id_had_waits_again(
     assert _everywhere(make, call, check, _HERE) > 10
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StoreLocked])
+def test_what_a_get_gave_back_and_another_thread_got_stays_with_that_thread(
+    error: type[BaseException], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken out of that thread's hands as the first one was interrupted, and handed out again."""
+    q = FILOSQLiteAckQueue(path)
+    for item in "abc":
+        q.put(item)
+    for id in sorted(q.get(raw=True)["pqid"] for _ in "abc")[:2]:
+        q.nack(id=id)
+    first, calls, got = q._states._claiming.first, [], []  # type: ignore[var-annotated]
+
+    def meanwhile(*arguments: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 2:
+            got.append(Task(lambda: q.get(block=False), patience=_PATIENCE).result())
+            raise error("meanwhile")
+        return first(*arguments)
+
+    monkeypatch.setattr(q._states._claiming, "first", meanwhile)
+    with pytest.raises(error):
+        q.get(block=False)
+    assert (got, drained(q), q.unack_count()) == (["b"], ["a"], 3)
+
+
 def test_what_an_interrupted_get_had_that_was_done_is_done(path: str) -> None:
     """It was unack, in nobody's hands, and came again behind the next start."""
 
