@@ -401,3 +401,37 @@ def test_what_is_put_off_is_done_once_wherever_that_is_interrupted(
     assert len({*found}) == len(found)
     assert {*put} <= {*found}  # those that were interrupted themselves may be there
     assert len(put) > 30
+
+
+def test_a_commit_of_several_that_is_put_off_is_done_once_wherever_that_is_interrupted(make_store: Maker) -> None:
+    """One of the first in a queue was lost: its name comes before it, and was taken for it."""
+    store, nth, going, done = make_store(), 0, True, 0
+    while going:
+        nth += 1
+        queue, asked = f"late {nth}", list[bool]()
+        store.commit(Put("r", b"%d" % nth), Put("s", b"%d" % nth), Set("t", b"old", b"v"), Set("t", b"n", b"%d" % nth))
+        (back,), (over,) = store.claim("r"), store.claim("s")
+        ops = (
+            Put(queue, b"a", limit=1),
+            Set("t", b"n", b"%d" % (nth + 1), expect=b"%d" % nth),
+            Delete("t", b"old", expect=Expect.PRESENT),
+            Nack(back, dead="why"),
+            Ack(over),
+        )
+
+        def puts_late() -> bool:
+            store.commit(*ops)  # noqa: B023
+            asked.append(True)  # noqa: B023
+            return False
+
+        going = interrupted(partial(store.commit, Put("q", b""), stop=puts_late), nth, _STORES, interrupt=_Alarm)
+        store.commit(Put("q", b""))
+        found = payloads(store, queue), store.get("t", b"n"), store.get("t", b"old"), store.depth("s").unfinished
+        after = [b"a"], b"%d" % (nth + 1), None, 0
+        stored = bool(asked) or found == after  # a commit that was interrupted itself may be there
+        assert found == (after if stored else ([], b"%d" % nth, b"v", 1)), f"at {nth}"
+        done += stored
+        assert store.depth("r").dead == done
+        if not stored:
+            store.commit(Ack(back), Ack(over))
+    assert done > 50

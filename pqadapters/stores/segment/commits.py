@@ -140,12 +140,15 @@ def ack(core: Core, op: Ack, owner: object) -> None:
         core.tidy_locked()
 
 
-def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int, ...], bool]:
-    """Several operations, or one with conditions: their results, and whether no sync is needed."""
+def carry_out(
+    core: Core, ops: tuple[Op, ...], owner: object, landed: list[bool] | None = None
+) -> tuple[tuple[int, ...], bool]:
+    """Several operations, or one with conditions: their results, and whether no sync is needed. The latter goes into
+    `landed`, too, as they are done: for who is interrupted behind that."""
     log = core.log
     if {*map(type, ops)} == {Ack}:
         acks = cast("tuple[Ack, ...]", ops)
-        if _ack_all(core, acks, owner):
+        if _ack_all(core, acks, owner, landed):
             return (0,) * len(ops), all(map(_is_lazy, acks))
     draft = _plan(core, ops, owner)
     if draft.frames:
@@ -153,16 +156,17 @@ def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int
             healed = len(core.damage)
             core.tidy_locked()
             if len(core.damage) != healed:  # what was planned may be gone
-                return carry_out(core, ops, owner)
+                return carry_out(core, ops, owner, landed)
         space.make_room(log, core.catalog, draft.size, tuple(draft.numbers), draft.shrinks)
     results = [log.next + at if at >= 0 else 0 for at in draft.results]
-    log.land(*_encode(log, draft))
+    data, count, changes = _encode(log, draft)
+    log.land(data, count, [*changes, *_noting(landed, draft.lazy)])
     if log.dead:
         core.tidy_locked()
     return tuple(results), draft.lazy
 
 
-def _ack_all(core: Core, ops: tuple[Ack, ...], owner: object) -> bool:
+def _ack_all(core: Core, ops: tuple[Ack, ...], owner: object, landed: list[bool] | None) -> bool:
     """Acknowledge claims of one queue that are as they were handed out. False, and nothing, where they aren't."""
     claims = [op[0] for op in ops]
     ids = [*map(_id, claims)]
@@ -181,10 +185,15 @@ def _ack_all(core: Core, ops: tuple[Ack, ...], owner: object) -> bool:
     if any(map(_rank, claims)) or any(map(_note, claims)):
         more = sum(format.more_cost(claim.rank, claim.note) for claim in claims)
     frame = format.encode_frame(format.ACK, format.WHOLE, log.next, body, log.tail.seed)
-    log.land(frame, 1, [queue.changed, _end_of(queue, ids, payloads, more, core)])
+    ended = _end_of(queue, ids, payloads, more, core)
+    log.land(frame, 1, [queue.changed, ended, *_noting(landed, all(map(_is_lazy, ops)))])
     if log.dead:
         core.tidy_locked()
     return True
+
+
+def _noting(landed: list[bool] | None, lazy: bool) -> list[Callable[[], None]]:
+    return [] if landed is None else [partial(landed.append, lazy)]
 
 
 def _are_held(queue: Queue, ids: list[int], claims: list[Claim], owner: object) -> bool:

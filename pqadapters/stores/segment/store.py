@@ -163,15 +163,12 @@ class SegmentStore:
         behind that isn't done again."""
         core = self._core
         if not landed:
-            before = core.log.next
             core.inside = True
             try:
                 core.check_locked()
-                landed.append(carry_out(core, ops, self._owner)[1])
+                carry_out(core, ops, self._owner, landed)
             finally:
                 core.inside = False  # what was put off meanwhile comes next in the loop that we are called by
-                if not landed and core.log.next > before:
-                    landed.append(False)
         core.settle_locked(self._power and not landed[0])
 
     def _refuse(self) -> None:
