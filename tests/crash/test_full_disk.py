@@ -65,25 +65,27 @@ def test_a_backlog_on_a_full_disk_is_drained(small: Path, size: int, segment_byt
         assert store.depth("q").ready > count // 10, "draining gave too little space back"
 
 
-@pytest.mark.parametrize(("segment_bytes", "others"), [(1 << 16, 3 << 20), (1 << 20, 27 << 17)])
-@pytest.mark.parametrize("size", [0, 40])
-def test_what_was_learnt_of_a_queue_is_in_no_drains_way(
-    small: Path, size: int, segment_bytes: int, others: int
+@pytest.mark.parametrize(("segment_bytes", "others"), [(1 << 16, 3 << 20), (1 << 20, 27 << 17), (2 << 20, 4 << 20)])
+@pytest.mark.parametrize("size", [0, 40, 3000])
+@pytest.mark.parametrize("keys", [1, 40])
+def test_what_was_learnt_of_queues_is_in_no_drains_way(
+    small: Path, keys: int, size: int, segment_bytes: int, others: int
 ) -> None:
-    """The key kept the first segment: of several the reserve was used up for the rest of the backlog, and of one there
+    """The keys kept the first segment: of several the reserve was used up for the rest of the backlog, and of one there
     was no room for another. So acknowledgements were refused, or puts when all was done, until it was opened anew."""
+    learnt = [(b"%d" % number, b"task_done") for number in range(keys)]
     (small / "ballast").write_bytes(bytes(others))
     with SegmentStore(small / "q", durability="process", segment_bytes=segment_bytes) as store:
-        store.commit(Set("t", b"learnt", b"task_done"))
+        store.commit(*[Set("t", *entry) for entry in learnt])
         count = put_until_full(store, size)
         drain(store, count)
         again = put_until_full(store, size, first=count) - count
         assert again > count // 2
         drain(store, again, first=count)
-        assert store.get("t", b"learnt") == b"task_done"
+        assert list(store.scan("t")) == learnt
     with SegmentStore(small / "q") as store:
         assert store.depth("q").unfinished == 0
-        assert store.get("t", b"learnt") == b"task_done"
+        assert list(store.scan("t")) == learnt
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["open", "reopened"])

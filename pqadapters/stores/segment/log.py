@@ -44,7 +44,7 @@ class Log(Files):
         self.ack_room = 0  #: and an acknowledgement here; further than a put when the disk is full
         self._allocated = 0
         self._torn = 0  #: up to where the tail has what a write that failed has left, which couldn't be wiped out; or 0
-        self.is_full = False  #: the disk, when room was last made
+        self.is_full = False  #: the disk had no room to go ahead, when room was last made
         self._checkpointed = 0  #: where in the log the last checkpoint was written
         self.saved: tuple[int, list[Segment]] | None = None  #: the next id and the segments that it speaks of
 
@@ -185,9 +185,8 @@ class Log(Files):
                 self.roll(size)
             else:
                 self._allocate(self.tail, size)
-            self.is_full = False
         except OSError as error:
-            self.is_full = error.errno in NO_SPACE
+            self.is_full = self.is_full or error.errno in NO_SPACE
             raise self.refused(error, "make room in") from error
 
     def use_reserve(self, size: int) -> bool:
@@ -245,6 +244,7 @@ class Log(Files):
         """Allocate `segment` for `size` more bytes: well ahead, or on a full disk just that."""
         need = segment.end + size
         ahead = min(max(FIRST_ALLOCATION, 2 * segment.end), self.segment_bytes)
+        self.is_full = False
         for room in (max(need, ahead), need + FIRST_ALLOCATION, need + _RESERVE_STEP, need):
             total = room + self._reserve(room - segment.end)
             try:
@@ -252,7 +252,9 @@ class Log(Files):
                     self.disk.allocate(segment.fd, total)
                     self._allocated = total
             except OSError as error:
-                if room == need or not is_refusal(error):
+                check_refusal(error)
+                self.is_full = error.errno in NO_SPACE
+                if room == need:
                     raise
             else:
                 self.put_room = self.ack_room = room

@@ -58,8 +58,7 @@ def as_good_as_empty(log: Log, catalog: Catalog) -> bool:
 
 def rewrite_front(log: Log, catalog: Catalog, reader: Reader) -> None:
     """Write the live records of the first segment at the tail. Raises Unreadable, DiskError."""
-    front = log.segments[0]
-    ids = [*compress(range(front.base, front.next), front.index), *front.guests]
+    ids = _live(log.segments[0])
     move = partial(_move, log, catalog, reader)
     is_little = len(ids) <= _LITTLE
     frees = is_little and _cost(catalog, map(move, ids), log.tail.names, log.in_reserve) <= log.in_reserve
@@ -69,20 +68,24 @@ def rewrite_front(log: Log, catalog: Catalog, reader: Reader) -> None:
         log.land(frame, 1, [partial(step, log.next, log.tail.end)])
 
 
+def _live(segment: Segment) -> list[int]:
+    return [*compress(range(segment.base, segment.next), segment.index), *segment.guests]
+
+
 def is_pinned(log: Log) -> bool:
     """Whether a few records are all that keeps the front on a full disk, where the reserve may have room for them."""
     return log.is_full and 0 < log.segments[0].live <= _LITTLE
 
 
 def begin_anew(log: Log, catalog: Catalog, reader: Reader) -> None:
-    """Where a few records are all that the only segment of a full disk has: they go into a new one, in the room that
-    the old one gives up. Raises Unreadable, DiskError."""
-    if len(log.segments) > 1 or not is_pinned(log):
+    """Where a few records are all that keeps the front on a full disk: they go into the reserve. Those of the only
+    segment go into a new one, in the room that the old one gives up. Raises Unreadable, DiskError."""
+    if not is_pinned(log):
         return
-    front = log.segments[0]
-    ids = [*compress(range(front.base, front.next), front.index), *front.guests]
-    moved = _cost(catalog, map(partial(_move, log, catalog, reader), ids), set(), _MOST_MOVED)
-    if moved <= _MOST_MOVED and log.start_over(moved):
+    is_alone = len(log.segments) == 1
+    most, names = (_MOST_MOVED, set[int]()) if is_alone else (log.in_reserve, log.tail.names)
+    moved = _cost(catalog, map(partial(_move, log, catalog, reader), _live(log.segments[0])), names, most)
+    if moved <= most and (not is_alone or log.start_over(moved)):
         rewrite_front(log, catalog, reader)
 
 
