@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import threading
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ from typing import Any
 import pytest
 
 from pqadapters import PDict
-from pqadapters.errors import ConditionFailed, NotSerializable
+from pqadapters.errors import ConditionFailed, DiskError, NotSerializable
 from pqadapters.stdlib._mappings.edit import Edit
-from pqadapters.store import Ack, Order, Set
+from pqadapters.store import Ack, Claim, Order, Set, State
 
 from ..contract.threads import Task
 from .conftest import Maker
@@ -92,6 +93,17 @@ def test_every_method_in_a_batch(d: Dict) -> None:
         d["b"] = 5
         assert d == {"b": 5}
     assert list(d.items()) == [("b", 5)]
+
+
+def test_what_a_batch_sees_that_has_cleared_the_mapping(d: Dict) -> None:
+    d.update(a=[1], b=2)
+    with d.batch():
+        d.clear()
+        d["c"] = 3
+        assert (d.copy(), d.get_many("abc"), d.get("a"), len(d)) == ({"c": 3}, {"c": 3}, None, 1)
+        with d.edit("a", []) as value:
+            value.append(4)
+    assert d == {"c": 3, "a": [4]}
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -398,6 +410,37 @@ def test_a_lock_whose_record_is_gone_is_made_anew(d: Dict) -> None:
             d["a"] = value + 1
     assert d["a"] == 3
     assert d.store.depth(queue).unfinished == 1
+
+
+def test_an_edit_whose_lock_was_taken_away_stores_nothing(d: Dict) -> None:
+    """As that of a process that was taken for dead: others may have edited the key since."""
+    d["a"] = 1
+    with pytest.raises(ConditionFailed, match="taken for dead"), d.edit("a"):
+        d.update(a=2, b=2)
+        (lock,) = d.store.browse("edit/dict/d", state=State.CLAIMED)
+        d.store.commit(Ack(Claim(lock.queue, lock.id, lock.attempts, lock.payload)))
+    assert d == {"a": 1}
+    with d.edit("a", timeout=0):
+        d["a"] = 3
+    assert d == {"a": 3}
+
+
+def test_an_edit_that_a_full_disk_refuses_frees_its_key(d: Dict, make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the store is asked at the end of the block is refused; later on it takes the lock back."""
+    d["a"] = [1]
+    other, edited, commit = make(), d.edit("a"), d.store.commit
+
+    def refuse(*ops: Any, **options: Any) -> Any:
+        raise DiskError(errno.ENOSPC, "full")
+
+    with pytest.raises(DiskError), edited as value:
+        value.append(2)
+        monkeypatch.setattr(d.store, "commit", refuse)
+    monkeypatch.setattr(d.store, "commit", commit)
+    assert other == {"a": [1]}
+    with other.edit("a", timeout=PATIENCE) as value:
+        value.append(3)
+    assert d == {"a": [1, 3]}
 
 
 def test_a_signal_handler_in_the_middle_of_a_call_is_refused_a_key(d: Dict) -> None:

@@ -121,6 +121,16 @@ def test_it_is_moved_over(old: tuple[str, str]) -> None:
         shelve.migrate(path)
 
 
+def test_it_is_moved_over_in_several_commits(old: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, kind = old
+    before = _items(path, kind)
+    monkeypatch.setattr(shelve, "_AT_ONCE", 3)
+    moved: list[int] = []
+    assert (shelve.migrate(path, progress=moved.append), moved) == (4, [3, 1])
+    with shelve.open(path) as shelf:
+        assert dict(shelf) == before
+
+
 def test_what_is_kept_of_it_is_not_overwritten(old: tuple[str, str]) -> None:
     path, kind = old
     before = _items(path, kind)
@@ -447,6 +457,20 @@ def test_what_a_killed_program_left_in_a_wal_is_moved_too(tmp_path: Path) -> Non
     with shelve.open(path) as shelf:
         assert dict(shelf) == {str(n): n for n in range(50)}
     assert _items(f"{path}.old", "dbm.sqlite3") == {str(n): n for n in range(50)}
+
+
+def test_one_that_another_has_open_is_not_moved_over(tmp_path: Path) -> None:
+    """What that one sets later on would be in neither."""
+    if "dbm.sqlite3" not in KINDS:
+        return  # it came with 3.13
+    path = str(tmp_path / "old")
+    with _theirs("dbm.sqlite3", path, "c") as shelf:
+        shelf["a"] = 1
+        with pytest.raises(ShelfError, match="being used by another program"):
+            shelve.migrate(path)
+        shelf["b"] = 2
+    assert _files(path) == ["old"]
+    assert shelve.migrate(path) == 2
 
 
 def test_a_link_stays_a_link(old: tuple[str, str]) -> None:

@@ -134,6 +134,30 @@ def test_popitem_passes_over_what_is_over(advance: Advance, d: Dict) -> None:
         d.popitem()
 
 
+def test_what_is_over_isnt_seen_before_it_is_deleted(advance: Advance, d: Dict, make: Maker) -> None:
+    """As while it is being edited."""
+    other = make()
+    other["z"] = 1
+    other.set("a", 2, expire=5)
+    with d.edit("a"):
+        advance(5)
+        assert (other.get_many("az"), other.copy(), [*other.items()], [*other.values()]) == (
+            {"z": 1},
+            {"z": 1},
+            [("z", 1)],
+            [1],
+        )
+        with pytest.raises(KeyError, match="'a'"):
+            other.touch("a", expire=5)
+        assert other.setdefault("a", 3) == 3
+    other.set("a", 2, expire=5)
+    with d.edit("a"):
+        advance(5)
+        assert other.popitem() == ("z", 1)
+        with pytest.raises(KeyError):
+            other.popitem()
+
+
 @pytest.mark.parametrize(
     ("value", "error"), [(-1, ValueError), ("5", TypeError), (True, TypeError), (float("nan"), ValueError)]
 )

@@ -86,6 +86,10 @@ def test_a_subclass_has_a_say_in_every_method(place: dict[str, Any]) -> None:
         assert d.setdefault("c", 3) == 3
         assert (list(d), d.get("a"), d.get_many(["A"])) == (["A", "B", "C"], 1, {"A": 1})
         assert d.copy() == {"A": 1, "B": 2, "C": 3}
+        assert [*reversed(d.values())] == [3, 2, 1]
+        assert d.pop("n", 4) == 4
+        with pytest.raises(KeyError, match="'N'"):
+            d.pop("n")
 
 
 def test_a_subclass_has_a_say_in_edits_and_in_popitem(place: dict[str, Any]) -> None:

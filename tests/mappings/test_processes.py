@@ -186,6 +186,29 @@ say(sorted(d))
             pass
 
 
+def test_a_forked_child_leaves_its_parents_batch_alone(tmp_path: Path) -> None:
+    """Also where it comes to the end of the block: that is its parent's to commit, or to drop."""
+    path = tmp_path / "d.db"
+    code = """
+class Stop(Exception):
+    pass
+
+try:
+    with d.batch():
+        d["a"] = 1
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            raise Stop
+except Stop:
+    pass
+say(sorted(d))
+"""
+    assert run(OPEN + code, path).splitlines() == ["[]"] * 2
+    with _open(path) as d:
+        assert d == {}
+
+
 _SPAWNS = """
 import dataclasses, enum, multiprocessing, sys
 from collections import namedtuple

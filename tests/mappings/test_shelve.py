@@ -552,6 +552,17 @@ def test_writeback_and_batches(path: str) -> None:
         assert dict(other) == {"x": [0, 1], "y": [0, 1], "b": [2, 3]}
 
 
+def test_a_batch_whose_writeback_cant_be_stored_stores_nothing(path: str) -> None:
+    with shelve.open(path, writeback=True) as shelf:
+        shelf["a"] = []
+        with pytest.raises((pickle.PicklingError, AttributeError)), shelf.batch():
+            shelf["b"] = 1
+            shelf["a"].append(lambda: 0)
+        assert dict(shelf) == {"a": []}
+        with shelve.open(path) as other:
+            assert dict(other) == {"a": []}
+
+
 def test_writeback_and_edits(path: str) -> None:
     """What a block of `edit` had set stayed in the cache when the block failed, and was stored by the next sync(); what
     it had changed in place there was stored, but later than the rest."""
