@@ -17,6 +17,7 @@ from pqadapters import PDict
 from pqadapters.commands import places
 from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor
 from pqadapters.persistqueue import FILOSQLiteAckQueue, SQLiteAckQueue, UniqueAckQ, UniqueQ
+from pqadapters.persistqueue._rows import KEY, TICKET
 from pqadapters.store import Ack, Nack, Put
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
 from tests.commands.conftest import path_of
@@ -133,8 +134,26 @@ def test_purge_leaves_nothing_of_an_item_behind(kind: Any, tmp_path: Path) -> No
     with kind(str(tmp_path)) as q:
         assert q.queue() == []
         assert q.qsize() == 0
+        assert q._store.count(f"{q._queue}/rows") == 0
         assert all(q.put(item) for item in "abcd")
         assert sorted(q.get(block=False) for _ in range(4)) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_purge_takes_no_item_from_a_worker_for_a_ticket_that_is_old(tmp_path: Path, there: bool) -> None:
+    """Which stands for an item that waits no more: it is in somebody's hands, or there is none."""
+    with SQLiteAckQueue(str(tmp_path)) as q:
+        if there:
+            q.put("a")
+            q.nack(q.get())
+            item = q.get()
+        key = KEY.pack(1)
+        q._store.commit(Put(q._queue, key, rank=TICKET + key))
+        assert out("purge", tmp_path, "--yes") == "1 removed\n"
+        assert [item["data"] for item in q.queue()] == ["a"] * there
+        if there:
+            q.nack(item)
+            assert q.get(block=False) == "a"
 
 
 def test_purge_of_many(tmp_path: Path) -> None:
