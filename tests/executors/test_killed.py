@@ -104,6 +104,29 @@ def test_an_interrupted_job_isnt_started_again_where_that_is_said(word: str, tmp
         assert run.words("dead")[0].startswith(reason)  # and that of the job beside it, if it was in hand
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"interrupted": "fail"}, "its process ended while it ran (interrupted='fail')"),
+        ({"interrupted": "drop"}, ""),
+        ({"max_attempts": 1}, "its process ended while it ran, 1 times (max_attempts=1)"),
+    ],
+)
+def test_a_job_says_itself_what_becomes_of_it_when_it_is_interrupted(
+    options: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    """In the next run, too, which has it from the disk. Those beside it are as the executor says."""
+    app = App(tmp_path, poison("", "").replace("executor.submit(die", f"executor.using(**{options}).submit(die"))
+    with app.start("first") as run:
+        assert run.process.stdout is not None
+        ran = {line.split()[-1] for line in run.process.stdout if line.startswith("ran")}
+        run.process.wait()
+    with app.start("again") as run:
+        run.end()
+        assert (run.words("dies"), run.words("dead")) == ([], [reason])
+        assert ran | set(run.words("ran")) == {str(number) for number in range(1, 9)}
+
+
 RESUMED = """
 if __name__ == "__main__":
     with ThreadPoolExecutor(2, WHERE) as executor:
