@@ -17,7 +17,7 @@ from . import telling
 #: The order in which they are taken: what a thread may hold while it takes another comes first.
 SINKS, DATABASES, DESCRIPTORS = range(3)
 _A_MOMENT = 0.01  #: seconds that the lock of `logging` is waited for with ours held
-_TRIES = 3  #: how often what is held is let go, while signal handlers raise something
+_TRIES = 3  #: how often what is held is let go, and a child begins again, while signal handlers raise something
 
 
 class _Hold(NamedTuple):
@@ -46,6 +46,14 @@ def hold_at_fork(place: int, take: Callable[[], object], let_go: Callable[[], ob
     """Hold it across each fork. Both are called in the parent, perhaps several times for one fork; `let_go` also where
     a signal handler has broken `take` off, and may raise RuntimeError then, or where it has broken off `let_go`."""
     _holds[place] = _Hold(take, let_go)
+
+
+def in_child(call: Callable[[], object]) -> None:
+    """Call it in each forked child; more than once, so that it is done though a signal handler breaks one of the calls
+    off. Ctrl-C comes to children, too, and what is raised there is lost."""
+    if hasattr(os, "register_at_fork"):
+        for _ in range(_TRIES):
+            os.register_at_fork(after_in_child=call)
 
 
 def _prepare() -> None:

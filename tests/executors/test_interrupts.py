@@ -5,6 +5,7 @@ late; a finalizer that ends the executor in the middle of its own work: nobody w
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import weakref
@@ -27,7 +28,7 @@ from pqadapters.concurrent.futures._workers.tickets import Tickets
 from pqadapters.errors import StoreClosed, StoreError
 from pqadapters.store import Ack, Nack
 
-from ..contract.interrupting import interrupted
+from ..contract.interrupting import Interrupt, _Handler, interrupted
 from ..contract.threads import Task
 from . import work
 from .conftest import Make
@@ -131,6 +132,47 @@ def test_a_submit_to_processes_that_is_interrupted_anywhere(tmp_path: Path) -> N
         return executor, [first], lambda: executor.submit(work.double, 1)
 
     _everywhere(prepare)
+
+
+class _InChild(_Handler):
+    """Ctrl-C that a terminal sends to a child right behind the fork."""
+
+    def strike(self) -> None:
+        if os.getpid() != self.parent:
+            super().strike()
+
+    parent = 0
+
+
+def _forked(nth: int, look: Callable[[], bool]) -> int:
+    """What a child that is struck at the nth place of ours as it begins finds: 0 for yes, 2 where there is none."""
+    handler = _InChild(nth, _HERE, False, False, Interrupt)
+    handler.parent = os.getpid()
+    before = sys.gettrace(), sys.getprofile()
+    sys.settrace(handler.trace)
+    sys.setprofile(handler.profile)
+    child = os.fork()
+    sys.settrace(before[0])
+    sys.setprofile(before[1])
+    if not child:
+        os._exit(not look() if handler.struck else 2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_child_that_is_interrupted_anywhere_as_it_begins(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took its parent's jobs for its own. A worker of a pool waited for them as it ended, and shutdown() for it."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: None)
+    executor = kind(1, path=tmp_path, durability="process")
+    future = executor.submit(work.double, 1)
+    backlog, nth, found = executor._backlog, 0, 0
+    while not found:
+        nth += 1
+        found = _forked(nth, lambda: backlog.forked and not (backlog.live or backlog.running) and backlog.idle())
+    assert (found, nth > 10) == (2, True)
+    _goes_on(executor, [future])
 
 
 def test_a_look_for_jobs_that_is_interrupted_anywhere(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from .... import telling
 from ....clock import SYSTEM
 from ....ending import at_end, others_run
 from ....errors import ConditionFailed, PqadaptersError, StoreForked
+from ....forking import in_child
 from ....home.private import PrivateStore
 from ....living import living
 from ....store import Delete, Expect, Nack, Op, Store
@@ -435,5 +436,4 @@ def _begin_again() -> None:
         backlog.changed = backlog.ended = backlog.takes_time = nothing
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+in_child(_begin_again)

@@ -4,7 +4,6 @@ pool of its own, and breaks none that other jobs are in. Any thread may use it.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
@@ -12,6 +11,7 @@ from concurrent.futures import process as stdlib
 from functools import partial
 from typing import Any
 
+from ....forking import in_child
 from . import main_script
 from .beginnings import Beginnings
 
@@ -141,5 +141,4 @@ def _begin_again() -> None:
     _postponed.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+in_child(_begin_again)
