@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pqadapters.errors import StorePoisoned
+from pqadapters.logging._delivery.delivery import Delivery
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink
+from pqadapters.store import Store
 
 from .programs import ran
 from .sinks import PATIENCE, Noting, logger_of, spool
@@ -33,6 +35,16 @@ for child in range(4):
 for pid, pipe in children:
     os.write(pipe, b"x")
     os.waitpid(pid, 0)
+"""
+
+#: the one sink has a record in a queue of its own, the other one has got it
+BEHIND = """
+handler = QueueHandler(place, handlers=[Sink(Down(), name="old"), Sink(Telling(), name="other")])
+logger.addHandler(handler)
+logger.info("theirs")
+while handler.stats()["sinks"].get("other", {"depth": 1})["depth"]:
+    pass
+os._exit(0)
 """
 
 
@@ -154,17 +166,7 @@ def test_what_waits_for_a_sink_that_is_configured_no_more_holds_up_no_flush(tmp_
     handler = QueueHandler(place, handlers=[Sink(noting, name="new")])
     logger_of(handler).info("mine")
     assert handler.flush(PATIENCE)
-    ran(
-        """
-handler = QueueHandler(place, handlers=[Sink(Down(), name="old"), Sink(Telling(), name="other")])
-logger.addHandler(handler)
-logger.info("theirs")
-while handler.stats()["sinks"].get("other", {"depth": 1})["depth"]:
-    pass
-os._exit(0)
-""",
-        place,
-    )
+    ran(BEHIND, place)
     logger_of(handler).info("mine again")
     assert handler.flush(PATIENCE)
     assert handler.flush()
@@ -172,3 +174,55 @@ os._exit(0)
     assert noting.messages == ["mine", "mine again"]
     handler.close()
     spool(handler).close()
+
+
+@pytest.mark.parametrize("takes_its_slot", [True, False])
+def test_a_record_of_a_backlog_that_is_refused_once_is_tried_again(tmp_path: Path, takes_its_slot: bool) -> None:
+    """A single sink reads the inbox itself, and looked at its old queue only as it began: the record lay there, no
+    flush was true, and a listener that nobody had any more never ended."""
+    place, refused = tmp_path / "spool", []  # type: ignore[var-annotated]
+
+    def refuses(message: str) -> Exception | None:
+        if message == "theirs" and not refused:
+            refused.append(message)
+            return ValueError("not now")
+        return None
+
+    handler = QueueHandler(place)
+    if not takes_its_slot:
+        logger_of(handler).info("mine")
+    ran(BEHIND, place)
+    noting = Noting(refuses)
+    with QueueListener(place, Sink(noting, name="old", backoff=(0.01, 0.01))) as listener:
+        assert listener.flush(PATIENCE)
+    assert (refused, noting.messages[-1]) == (["theirs"], "theirs")
+    handler.close()
+    spool(listener).close()
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_a_slot_that_could_not_be_begun_with_is_begun_with_later(
+    tmp_path: Path, sinks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waited in it for a sink that had fallen behind was looked for once: where memory was lacking just then,
+    it lay there for as long as the listener lived."""
+    place, noting, failed = tmp_path / "spool", Noting(), []  # type: ignore[var-annotated]
+    handler = QueueHandler(place)
+    logger_of(handler).info("mine")
+    ran(BEHIND, place)
+    begin_with = Delivery._begin_with
+
+    def once_in_vain(self: Delivery, store: Store) -> None:
+        if store is not self.spool.store and not failed:
+            failed.append(store)
+            raise MemoryError
+        begin_with(self, store)
+
+    monkeypatch.setattr(Delivery, "_begin_with", once_in_vain)
+    names = ["old", "other"][:sinks]
+    with QueueListener(place, *(Sink(noting, name=name) for name in names)) as listener:
+        assert listener.flush(PATIENCE)
+    assert failed
+    assert "theirs" in noting.messages
+    handler.close()
+    spool(listener).close()

@@ -11,6 +11,7 @@ dead, one behind the other.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -64,6 +65,8 @@ class Delivery:
         self._sharing = Sharing(self.posts, spool) if several and not spool.diverts else None
         self._several = self._sharing or self._diverting
         self._left: list[Left] = []
+        self._begun: weakref.WeakSet[Store] = weakref.WeakSet()  #: of those: it is known what waits for sinks of ours
+        self._backlogs: weakref.WeakSet[Store] = weakref.WeakSet()  #: where the one sink's own queue has something
         self._others_wait = False  #: whether something in those is for sinks of ours
         self._look_at = 0.0
         self._trouble = ""  #: why the last step failed
@@ -258,13 +261,16 @@ class Delivery:
         if self._read(store, 0.0) and not self._looks.is_awaited:
             return store
         for left in self._others():
+            if left.store not in self._begun:
+                self._begin_with(left.store)
+                self._begun.add(left.store)
             if not self._read(left.store, 0.0) and self._is_done_with(left.store):
                 self._left.remove(left)
                 left.leave()
         self._others_wait = any(self._waits_for_ours(left.store) for left in self._left)
         if not self._others_wait:
             self._looks.end()
-        self._read(store, 0.1 if self._left else _LOOK)
+        self._read(store, 0.1 if self._left or self._backlogs else _LOOK)
         return store
 
     def _begin_with(self, store: Store) -> None:
@@ -275,18 +281,25 @@ class Delivery:
         for name in self._names.known(store):
             waiting = store.depth(self._names.sink(name)).unfinished
             if waiting and (name not in known or self._diverting is None):
-                self._take_back(store, name, waiting, known)
+                self._keep_in_mind(store, name, waiting, known)
 
-    def _take_back(self, store: Store, name: str, waiting: int, known: set[str]) -> None:
-        """The backlog of a sink that has none of its own now: the one sink there is reads the inbox."""
-        if name not in known:
+    def _keep_in_mind(self, store: Store, name: str, waiting: int, known: set[str]) -> None:
+        if name in known:
+            self._backlogs.add(store)
+        else:
             _log.warning(
                 "%d log records in %s wait for the sink %r, which isn't configured", waiting, self.spool.place, name
             )
-            return
-        while self.posts[0].work_off(store, self._names.sink(name)):
+
+    def _take_back(self, store: Store) -> None:
+        """The backlog of a sink that has none of its own now: the one sink there is reads the inbox. What it refuses
+        is tried again later, and others go on."""
+        queue = self._names.sink(self.posts[0].name)
+        while self.posts[0].work_off(store, queue):
             if self.stopping.is_set():
                 return
+        if not store.depth(queue).unfinished:
+            self._backlogs.discard(store)
 
     def _others(self) -> list[Left]:
         """Slots of dead processes: looked for now and then."""
@@ -294,10 +307,9 @@ class Delivery:
             return list(self._left)
         self._looks.begin()
         for left in self.spool.left_behind():
+            self._left.append(left)  # first: it is held, and nobody else would let go of it
             if self._names.unfinished(left.store):  # else there are but dead letters in it
                 _log.info("%s: log records that a dead process left are delivered", left.store.place)
-            self._left.append(left)
-            self._begin_with(left.store)
         self._look_at = SYSTEM.monotonic() + _LOOK
         return list(self._left)
 
@@ -320,6 +332,8 @@ class Delivery:
     def _read(self, store: Store, timeout: float) -> bool:
         """A batch of the inbox. Whether there was anything."""
         self._owed.pay(store)
+        if store in self._backlogs:
+            self._take_back(store)
         if len(self.posts) == 1 and self.posts[0].careful:
             return self.posts[0].work_off(store, self._names.inbox, timeout, self._is_called)
         claims = self._claimed(store, timeout)
