@@ -88,6 +88,30 @@ def test_what_was_learnt_of_queues_is_in_no_drains_way(
         assert list(store.scan("t")) == learnt
 
 
+class _Shared(Disk):
+    """Another program takes what a file gives up."""
+
+    def truncate(self, fd: int, size: int) -> None:
+        super().truncate(fd, size)
+        fill(self.mount)
+
+    mount: Path
+
+
+def test_what_the_last_segment_gives_up_is_taken_by_others(small: Path) -> None:
+    """The rest of a backlog couldn't be acknowledged, for the room of a segment that its records were to move to."""
+    (small / "ballast").write_bytes(bytes(4 << 20))
+    disk = _Shared()
+    disk.mount = small
+    with SegmentStore(small / "q", durability="process", disk=disk) as store:
+        store.commit(Set("t", b"learnt", b"task_done"))
+        count = put_until_full(store, 3000)
+        drain(store, count)
+        store.commit(Delete("t", b"learnt"))
+        (small / "ballast").unlink()
+        store.commit(Put("q", b"x"))
+
+
 @pytest.mark.parametrize("closed", [False, True], ids=["open", "reopened"])
 def test_one_segment_that_fills_the_disk_gives_it_back_again_and_again(small: Path, closed: bool) -> None:
     with open(small / "ballast", "wb") as ballast:

@@ -43,6 +43,7 @@ class Log(Files):
         self.put_room = 0  #: a put may end here at most
         self.ack_room = 0  #: and an acknowledgement here; further than a put when the disk is full
         self._allocated = 0
+        self._spare = SPARE  #: how much of that isn't for acknowledgements; 0 where there is none but for those
         self._torn = 0  #: up to where the tail has what a write that failed has left, which couldn't be wiped out; or 0
         self.is_full = False  #: the disk had no room to go ahead, when room was last made
         self._checkpointed = 0  #: where in the log the last checkpoint was written
@@ -200,10 +201,10 @@ class Log(Files):
         if need + SPARE > self._allocated:
             try:  # segments that went may have left a little
                 self.disk.allocate(self.tail.fd, need + SPARE)
-                self._allocated = need + SPARE
+                self._allocated, self._spare = need + SPARE, SPARE
             except OSError as error:
                 check_refusal(error)
-                need = self._allocated - SPARE
+                need = min(need, self._allocated - self._spare)
         if self.tail.end + size > need:
             return False
         self.ack_room = need
@@ -211,30 +212,34 @@ class Log(Files):
 
     @property
     def in_reserve(self) -> int:
-        """How many bytes `use_reserve` may give in all."""
+        """How many bytes `use_reserve` may give in all, while there is room for an empty segment."""
         return self._allocated - SPARE - self.tail.end
 
     def start_over(self, moved: int = 0) -> bool:
         """Where nothing is live, begin an empty segment; on a full disk in the room that the tail gives up. It has room
-        for so many bytes that are to be `moved` there, where they are all that is live.
+        for so many bytes that are to be `moved` there, where they are all that is live, and what acknowledges those has
+        room in both: others may take what is given up.
 
         The old one is dead then, and can go. False where something else is live or the tail is as good as new.
         """
         tail = self.tail
         if (self.live and not moved) or tail.end <= format.DATA + SPARE:
             return False
+        acks = self._acks(0)
         try:
             if self._torn:
                 self._wipe()
             self.sync_here()
             try:
-                self._begin_segment(tail.number + 1, moved, exactly=True)
+                self._begin_segment(tail.number + 1, moved, acks)
             except OSError as error:
                 if error.errno not in NO_SPACE or not is_refusal(error):
                     raise
-                self.disk.truncate(tail.fd, tail.end)  # else that goes with it
-                self._allocated = self.put_room = self.ack_room = tail.end
-                self._begin_segment(tail.number + 1, moved, exactly=True)
+                left = min(self._allocated, tail.end + acks)
+                self.disk.truncate(tail.fd, left)  # else that goes with it
+                self._allocated, self._spare = left, 0
+                self.put_room = self.ack_room = tail.end
+                self._begin_segment(tail.number + 1, moved, acks)
         except OSError as error:
             raise self.refused(error, "make room in") from error
         self.retire(tail)
@@ -257,13 +262,18 @@ class Log(Files):
                 if room == need:
                     raise
             else:
+                self._spare = SPARE
                 self.put_room = self.ack_room = room
                 return
 
     def _reserve(self, more: int) -> int:
+        """Beyond the room for puts: for acknowledgements, and an empty segment."""
+        return MIN_RESERVE + self._acks(more)
+
+    def _acks(self, more: int) -> int:
         """Bytes for acknowledging and deleting what is live and what may come, up to what one segment can hold."""
         records = min(self.live + more // _MIN_PUT, self.segment_bytes // _MIN_PUT)
-        return MIN_RESERVE + records * format.ACK_FRAME + min(self._key_bytes(more), self.segment_bytes)
+        return records * format.ACK_FRAME + min(self._key_bytes(more), self.segment_bytes)
 
     def _key_bytes(self, more: int) -> int:
         """Of the keys that there are, which a deletion names again, and of as many among what may come in a segment."""
@@ -285,34 +295,35 @@ class Log(Files):
             self.disk.truncate(old.fd, old.end)
         self.retire(old)
 
-    def _begin_segment(self, number: int, size: int, *, exactly: bool = False) -> None:
-        """A new tail with room for `size` bytes; `exactly`: and for nothing else. An interrupt leaves it the tail, or
-        not there."""
+    def _begin_segment(self, number: int, size: int, acks: int | None = None) -> None:
+        """A new tail with room for `size` bytes; with `acks`, for so many of acknowledgements and nothing else. An
+        interrupt leaves it the tail, or not there."""
         self.check_place()
         header = format.Header(self.store, number, self.next, self.clock.wall())
         path = os.path.join(self.directory, f"{number:016d}.seg")
         segment = Segment(path, header)
-        before = self._allocated, self.put_room, self.ack_room
+        before = self._allocated, self._spare, self.put_room, self.ack_room
         segment.fd = self.disk.open(path + ".tmp", create=True)
         try:
             self._allocated = 0
-            if not exactly:
+            if acks is None:
                 self._allocate(segment, size)
             elif size:
-                self.disk.allocate(segment.fd, format.DATA + size)
+                self.disk.allocate(segment.fd, format.DATA + size + acks)
             data = format.encode_header(header)
             self.disk.write(segment.fd, data, 0)
             self.disk.write(segment.fd, data, format.HEADER_COPY)
             self.disk.sync(segment.fd)
             with self.changing_names():
                 self.disk.rename(path + ".tmp", path)
-            if exactly:
-                self._allocated = self.put_room = self.ack_room = format.DATA + size
+            if acks is not None:
+                self.put_room = self.ack_room = format.DATA + size
+                self._allocated, self._spare = self.put_room + acks, 0
             self.add_segment(segment)
         except BaseException:
             if segment in self.segments:
                 raise
-            self._allocated, self.put_room, self.ack_room = before
+            self._allocated, self._spare, self.put_room, self.ack_room = before
             self.disk.close(segment.fd)
             for leftover in (path + ".tmp", path):
                 with contextlib.suppress(OSError):
