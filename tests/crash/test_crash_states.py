@@ -5,19 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pqadapters.durability import Durability
 from pqadapters.errors import DiskError, StorePoisoned
+from pqadapters.store import Ack
 from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.segment.log import SPARE
 
 from .faulty import Action, FaultyDisk
 from .history import Player
 from .promises import POWER, PROCESS, Ruins, check, die, look, record
 from .states import Snapshot, State, cut_writes, distinct
-from .workloads import WORKLOADS
+from .workloads import WORKLOADS, letters, tables
 
 workloads = pytest.mark.parametrize("workload", WORKLOADS)
 durabilities = pytest.mark.parametrize("durability", [POWER, PROCESS], ids=["power", "process"])
@@ -92,6 +95,41 @@ def test_a_power_cut_while_a_full_disk_makes_an_empty_segment_the_last_one(tmp_p
     for crash in range(first, len(disk.actions) + 1):
         fates = player.fates(crash, power_cut=True)
         for state in distinct(Snapshot(disk, crash).power_cut(rng, SAMPLES)):
+            check(player, fates, state, ruins)
+
+
+@pytest.mark.parametrize("power_cut", [False, True], ids=["killed", "power cut"])
+@pytest.mark.parametrize("segments", [1, 2])
+def test_a_crash_while_a_full_disk_moves_what_little_is_live(
+    segments: int, power_cut: bool, tmp_path: Path, in_memory: Path
+) -> None:
+    """Out of the only segment into one that is begun in its room, or into the reserve."""
+
+    def full(action: Action, before: int) -> OSError | None:
+        is_refused = action.kind == "allocate" and action.at > SPARE
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if is_refused else None
+
+    os.mkdir(tmp_path / "store")
+    disk, rng, size = FaultyDisk(str(tmp_path / "store")), random.Random(8), segments * 30_000
+    store = partial(SegmentStore, tmp_path / "store", durability=PROCESS, disk=disk, segment_bytes=1 << 16)
+    player = Player(disk, store, power=False)
+    tables(player)
+    letters(player)
+    player.put(4 * segments, size=9000)
+    player.commit(*map(Ack, player.claim(99)))
+    assert isinstance(player.store, SegmentStore)
+    log = player.store._core.log
+    assert (len(log.segments), log.segments[0].live > 5) == (segments, True)
+    player.claim(queue="s")
+    disk.refuse, first = full, len(disk.actions)
+    for _ in range(2):
+        with pytest.raises(DiskError):
+            player.put(size=size)
+    assert any(action.kind == "unlink" and action.name.endswith("1.seg") for action in disk.actions[first:])
+    ruins = Ruins(in_memory / "ruins")
+    for crash in range(first, len(disk.actions) + 1):
+        fates, snapshot = player.fates(crash, power_cut=power_cut), Snapshot(disk, crash)
+        for state in distinct(snapshot.power_cut(rng, SAMPLES) if power_cut else [snapshot.killed()]):
             check(player, fates, state, ruins)
 
 
