@@ -240,11 +240,16 @@ class Stock:
 
     def items(self, order: Order | None = None) -> Iterator[Any]:
         """Their items; those that can't be decoded are passed over, as get() would."""
+        return (item for _, item in self.decoded(order))
+
+    def decoded(self, order: Order | None = None) -> Iterator[tuple[Record, Any]]:
+        """The same with the records."""
         for record in self.records(order):
             try:
-                yield self.decode(record.payload)
+                item = self.decode(record.payload)
             except Exception:
                 continue
+            yield record, item
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Make claimed records ready again as far as they are still ours: later, where the store refuses. Never raises

@@ -25,11 +25,13 @@ from .stock import ALL
 
 _shown: weakref.WeakValueDictionary[int, View] = weakref.WeakValueDictionary()  #: by id: they can't be hashed
 _CHUNK, _CHUNK_BYTES = 10_000, 32 << 20  #: that are dropped at a time
+_ALL, _FRONT = slice(None), slice(0, 0)
 _TRIES = 10  #: to drop what others may take meanwhile, or have locked
 
 
 class View:
-    """A queue's ready items, oldest first; in a priority queue in the order in which they will leave."""
+    """A queue's ready items, oldest first; in a priority queue in the order in which they will leave. What can't be
+    decoded is counted, and has no index: it stays where it is, unless all goes."""
 
     def __init__(self, line: Line, queue: object) -> None:
         self._line = line
@@ -97,7 +99,7 @@ class View:
 
     def extendleft(self, items: Iterable[object]) -> None:
         """Put items before all that are ready, one before the other."""
-        self._put_at(slice(0, 0), list(items)[::-1])
+        self._put_at(_FRONT, list(items)[::-1])
 
     def insert(self, index: int, item: object) -> None:
         """Put an item before that index. All that is behind it is written anew, in one commit. A priority queue has its
@@ -106,11 +108,11 @@ class View:
 
     def rotate(self, n: int = 1) -> None:
         """Move `n` items from the end to the front; from the front to the end where it is negative."""
-        self._arrange(lambda puts: puts[-n % len(puts) :] + puts[: -n % len(puts)] if puts else puts)
+        self._turn(lambda puts: puts[-n % len(puts) :] + puts[: -n % len(puts)] if puts else puts)
 
     def reverse(self) -> None:
         """Turn the order of what is ready."""
-        self._arrange(lambda puts: puts[::-1])
+        self._turn(lambda puts: puts[::-1])
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         """Put what is ready in that order. A priority queue has its own."""
@@ -120,7 +122,7 @@ class View:
             def rank(put: Put) -> Any:
                 return decode(put.payload) if key is None else key(decode(put.payload))
 
-            self._arrange(lambda puts: sorted(puts, key=rank, reverse=reverse))
+            self._turn(lambda puts: sorted(puts, key=rank, reverse=reverse))
 
     def popleft(self) -> Any:
         """Take the first item, as get_nowait() does. Raises IndexError if there is none."""
@@ -145,8 +147,8 @@ class View:
     def remove(self, item: object) -> None:
         """Drop the first item that is equal. Raises ValueError if there is none."""
         line = self._line
-        for record in line.records(self._order):
-            if line.decode(record.payload) == item and self._drop(ids=[record.id]):
+        for record, each in line.decoded(self._order):
+            if each == item and self._drop(ids=[record.id]):
                 return
         raise ValueError(f"{item!r} is not in {line.label}")
 
@@ -159,12 +161,14 @@ class View:
         raise IndexError(f"{self._line.label}: others take what is at {index} again and again")
 
     def _ids(self, index: int | slice) -> list[int]:
-        records = list(self._line.records(self._order))
+        if index == _ALL:
+            return [record.id for record in self._line.records(self._order)]
+        ids = [record.id for record, _ in self._line.decoded(self._order)]
         if isinstance(index, slice):
-            return [record.id for record in records[index]]
-        if not -len(records) <= index < len(records):
+            return ids[index]
+        if not -len(ids) <= index < len(ids):
             raise IndexError(f"{self._line.label} has no item {index}")
-        return [records[index].id]
+        return [ids[index]]
 
     def index(self, item: object, start: int = 0, stop: int | None = None) -> int:
         """Where the first item is that is equal. Raises ValueError."""
@@ -227,7 +231,7 @@ class View:
         line = self._line
         shown = [view for view in living(_shown) if isinstance(view, View) and view._line is line]
         kept: list[Any] = []
-        self._exchange(slice(None), list(items), kept if shown else None)
+        self._exchange(_ALL, list(items), kept if shown else None)
         if shown:
             container = self._kind(kept)
             for view in shown:
@@ -250,11 +254,7 @@ class View:
             nonlocal more, less
             if kept is not None:
                 kept[:] = self._decoded(puts)
-            after = puts.copy()
-            if isinstance(index, slice):
-                after[index] = made
-            else:
-                after[index] = made[0]
+            after = self._exchanged(puts, index, made)
             more, less = max(0, len(after) - len(puts)), max(0, len(puts) - len(after))
             line.counts.drop(less)
             return after
@@ -267,6 +267,45 @@ class View:
                 line.objects.forget(put.payload for put in made)
             raise
         line.counts.add(adjustment=-more)
+
+    def _exchanged(self, puts: list[Put], index: int | slice, made: list[Put]) -> list[Put]:
+        after = puts.copy()
+        if index in (_ALL, _FRONT):
+            after[index] = made
+            return after
+        places = self._places(puts)
+        if not isinstance(index, slice):
+            after[places[index]] = made[0]
+        elif index.step not in (None, 1):
+            for place, put in zip(_as_many(places[index], made), made, strict=True):
+                after[place] = put
+        else:
+            start, stop, _ = index.indices(len(places))
+            first = places[start - 1] + 1 if start else 0
+            last = places[stop - 1] + 1 if stop > start else first
+            gone = {*places[start:stop]}
+            after[first:last] = [*made, *(puts[place] for place in range(first, last) if place not in gone)]
+        return after
+
+    def _turn(self, changed: Callable[[list[Put]], list[Put]]) -> None:
+        """Put what has an index in another order."""
+
+        def turned(puts: list[Put]) -> list[Put]:
+            places, after = self._places(puts), puts.copy()
+            for place, put in zip(places, changed([puts[place] for place in places]), strict=True):
+                after[place] = put
+            return after
+
+        self._arrange(turned)
+
+    def _places(self, puts: list[Put]) -> list[int]:
+        """Where those are that have an index."""
+        places = []
+        for place, put in enumerate(puts):
+            with suppress(Exception):
+                self._line.decode(put.payload)
+                places.append(place)
+        return places
 
     def _decoded(self, puts: list[Put]) -> list[Any]:
         """Their items in the order in which they would leave; without those that can't be decoded."""
@@ -341,6 +380,12 @@ def is_plain(container: object) -> bool:
     if isinstance(container, (deque, list, Set, Mapping)):
         return type(container) in (deque, list) and getattr(container, "maxlen", None) is None
     return True
+
+
+def _as_many(places: list[int], made: list[Put]) -> list[int]:
+    if len(places) != len(made):
+        raise ValueError(f"attempt to assign sequence of size {len(made)} to extended slice of size {len(places)}")
+    return places
 
 
 class NothingReady(IndexError):
