@@ -36,34 +36,79 @@ def make_suspects(make: Make, attempts: int = 1) -> None:
 
 def test_one_at_a_time() -> None:
     suspects = Suspects()
-    assert suspects.enter()
+    assert suspects.enter("one")
     assert suspects.begin(b"a")
-    suspects.leave()
-    assert not suspects.enter(), "while it runs, not everything may be claimed"
+    suspects.leave("one")
+    assert not suspects.enter("two"), "while it runs, not everything may be claimed"
     assert not suspects.begin(b"b")
-    suspects.leave()
+    suspects.leave("two")
     assert not suspects.end(b"b")
     assert suspects.end(b"a")
-    assert suspects.enter()
+    assert suspects.enter("three")
 
 
-def test_it_begins_when_claims_on_their_way_are_decided() -> None:
-    suspects, begun = Suspects(), threading.Event()
+def _begins(suspects: Suspects) -> threading.Event:
+    """A thread begins a suspect. Returns when it is about to."""
+    begun = threading.Event()
 
     def begin() -> None:
-        suspects.enter()
+        suspects.enter("suspect")
         suspects.begin(b"a")
         begun.set()
 
-    suspects.enter()
-    thread = threading.Thread(target=begin)
+    thread = threading.Thread(target=begin, daemon=True)
     thread.start()
     while suspects.running is None:
         thread.join(0.01)
+    return begun
+
+
+def test_it_begins_when_claims_on_their_way_are_decided() -> None:
+    suspects = Suspects()
+    suspects.enter("claim")
+    begun = _begins(suspects)
     assert not begun.is_set()
-    suspects.leave()
-    thread.join(work.PATIENCE)
-    assert begun.is_set()
+    suspects.leave("claim")
+    assert begun.wait(work.PATIENCE)
+
+
+def test_who_claims_in_the_middle_of_a_claim_of_its_thread_ends_only_its_own() -> None:
+    """A signal handler or finalizer that submits to a pool of processes. A suspect of another thread began beside what
+    its thread had claimed, and hadn't begun."""
+    suspects = Suspects()
+    for claim in ("claim", "a handler's"):
+        suspects.enter(claim)
+    suspects.leave("a handler's")
+    begun = _begins(suspects)
+    assert not begun.is_set()
+    suspects.leave("claim")
+    assert begun.wait(work.PATIENCE)
+
+
+def test_a_suspect_does_not_wait_for_claims_of_its_own_thread() -> None:
+    suspects = Suspects()
+    suspects.enter("claim")
+    suspects.enter("a handler's")
+    assert suspects.begin(b"a")
+
+
+def test_none_waits_for_a_claim_that_was_interrupted_twice(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C came again as the claim was undone: a suspect waited for the end of that for ever."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    leave(make, (work.note, 1))
+    backlog = make(recover="manual")._backlog
+    backlog.open()
+    backlog.added = lambda: True  # no thread of its own takes the job
+    backlog.foreign = backlog.recovering = True
+    with monkeypatch.context() as patch:
+        patch.setattr(starting, "_looked_at", interrupt)
+        patch.setattr(starting, "undo_claim", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            starting.next_job(backlog)
+    assert _begins(backlog.suspects).wait(work.PATIENCE)
 
 
 def test_who_was_kept_off_by_one_that_has_ended_since_looks_for_all_again(make: Make) -> None:
@@ -71,10 +116,10 @@ def test_who_was_kept_off_by_one_that_has_ended_since_looks_for_all_again(make: 
     backlog = make()._backlog
     backlog.open()
     backlog.added = lambda: True
-    assert backlog.suspects.enter()
+    assert backlog.suspects.enter("one")
     assert backlog.suspects.begin(b"a")
-    backlog.suspects.leave()
-    free = backlog.suspects.enter()
+    backlog.suspects.leave("one")
+    free = backlog.suspects.enter("two")
     let_go_of_suspect(backlog, b"a")
     assert starting._next_claim(backlog, free) is None
     assert (free, backlog.recovering) == (False, True)
@@ -85,7 +130,7 @@ def test_jobs_that_were_never_begun_may_run_beside_it() -> None:
     new: Any = SimpleNamespace(attempts=0)
     old: Any = SimpleNamespace(attempts=1)
     assert suspects.allow(old)
-    suspects.enter()
+    suspects.enter("one")
     suspects.begin(b"a")
     assert suspects.allow(new)
     assert not suspects.allow(old)

@@ -59,11 +59,12 @@ def next_job(backlog: Backlog) -> Started | None:
         if backlog.unsaved or not (backlog.live or backlog.recovering):
             return None  # what was done comes first; and of what others have put there watch.py tells
         claim = future = None
+        entry = object()
         try:
-            free = backlog.suspects.enter()
+            free = backlog.suspects.enter(entry)
             claim = backlog.ahead.pop() or _next_claim(backlog, free)
             if claim is None:
-                backlog.suspects.leave()
+                backlog.suspects.leave(entry)
                 return None
             future = backlog.live.get(claim.payload[2:18])  # where a job has its id; known before it is taken away
             if future is not None and backlog.live.pop(future._id, None) is None:
@@ -74,11 +75,13 @@ def next_job(backlog: Backlog) -> Started | None:
                 started: Started | None = _new(Started, (future, claim, future._call, PLAIN, 0, 0))
             else:
                 started = _looked_at(backlog, claim, wire.id_of(claim.payload), future)
-            backlog.suspects.leave()
+            backlog.suspects.leave(entry)
         except BaseException:
-            if claim is not None:
-                _leave_as_it_was(backlog, claim, future)
-            backlog.suspects.leave()
+            try:
+                if claim is not None:
+                    _leave_as_it_was(backlog, claim, future)
+            finally:  # a further signal may come, and a suspect would wait for this thread for ever
+                backlog.suspects.leave(entry)
             raise
         try:
             if started is not None and _begins(backlog, started):

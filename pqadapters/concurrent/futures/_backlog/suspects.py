@@ -20,19 +20,20 @@ class Suspects:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._claiming: set[int] = set()  #: threads; one that was interrupted here may enter, or leave, once more
+        #: The threads, by what each has entered with: its signal handler or finalizer may claim in the middle of that.
+        self._claiming: dict[object, int] = {}
         self.running: bytes | None = None  #: its job id
 
-    def enter(self) -> bool:
-        """The caller is about to claim; whether it may claim whatever is ready."""
+    def enter(self, entry: object) -> bool:
+        """The caller is about to claim, and leaves with the same object; whether it may claim whatever is ready."""
         with self._lock:
-            self._claiming.add(threading.get_ident())
+            self._claiming[entry] = threading.get_ident()
             return self.running is None
 
-    def leave(self) -> None:
-        """The caller has decided what becomes of its claim."""
+    def leave(self, entry: object) -> None:
+        """The caller has decided what becomes of its claim. A second call does nothing."""
         with self._lock:
-            self._claiming.discard(threading.get_ident())
+            self._claiming.pop(entry, None)
             if self.running is not None:
                 self._changed.notify_all()
 
@@ -43,7 +44,7 @@ class Suspects:
             if self.running is not None:
                 return False
             self.running = id
-            self._changed.wait_for(lambda: self._claiming <= {threading.get_ident()})
+            self._changed.wait_for(lambda: {threading.get_ident()}.issuperset(self._claiming.values()))
             return True
 
     def end(self, id: bytes) -> bool:
