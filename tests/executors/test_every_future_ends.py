@@ -22,7 +22,7 @@ from pqadapters.concurrent.futures._backlog.backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
 from pqadapters.errors import LeaseLost, StoreClosed, StoreError
 from pqadapters.opening import open_store
-from pqadapters.store import Set
+from pqadapters.store import Put, Set
 
 from ..contract.threads import Task
 from . import work
@@ -118,6 +118,66 @@ def test_one_that_couldnt_be_begun_while_the_store_fails_is_begun_later(
     starting.give_up(backlog, started)
     work.GATES["gate"].set()
     assert future.result(work.PATIENCE) == 2
+
+
+def _give_up(backlog: Backlog) -> None:
+    started = starting.next_job(backlog)
+    assert started is not None
+    starting.give_up(backlog, started)
+
+
+def _fail_to_look(backlog: Backlog) -> None:
+    with pytest.raises(StoreError):
+        starting.next_job(backlog)
+
+
+def _interrupt_the_claim(backlog: Backlog) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        starting.next_job(backlog)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "act"),
+    [
+        ("", None, _give_up),
+        ("_looked_at", StoreError("full"), _fail_to_look),
+        ("_claim_anybodys", KeyboardInterrupt(), _interrupt_the_claim),
+    ],
+)
+def test_one_that_couldnt_be_undone_for_a_moment_is_not_taken_for_interrupted(
+    make: Make, monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException | None, act: Callable[[Backlog], None]
+) -> None:
+    """The attempt was counted after all, and interrupted="drop" dropped a job that had never begun."""
+    monkeypatch.setattr(refusals, "_AGAIN", 0.0)
+    leave(make, (work.note, "left"))
+    executor = make(recover="manual", interrupted="drop")
+    backlog = executor._backlog
+    backlog.open()
+    added, backlog.added = backlog.added, lambda: True  # no thread of its own takes the job
+    backlog.foreign = backlog.recovering = True
+    commit, failures = backlog.commit, [StoreError("full")]
+
+    def failing(*ops: Any) -> Any:
+        if failures and isinstance(ops[-1], Put):
+            raise failures.pop()
+        return commit(*ops)
+
+    def fail(*args: Any) -> Any:
+        raise error or AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog, "commit", failing)
+        if name == "_claim_anybodys":
+            patch.setattr(backlog, "end_look", fail)
+        elif name:
+            patch.setattr(starting, name, fail)
+        act(backlog)
+        assert not failures
+    backlog.added = added
+    backlog.recovering = True
+    backlog.added()
+    executor.shutdown()
+    assert work.DONE == ["left"]
 
 
 def test_one_that_was_left_and_couldnt_be_begun_while_the_store_fails_is_begun_later(

@@ -88,10 +88,11 @@ def let_go(backlog: Backlog, claim: Claim) -> None:
 
 def undo_claim(backlog: Backlog, claim: Claim, *, awaited: bool = True) -> None:
     """A job that was claimed and isn't begun is ready again. That is no attempt: by some of them a job would be taken
-    for one that ends processes. `awaited` as of `put_back`."""
+    for one that ends processes, and by one be dropped. `awaited` as of `put_back`."""
+    undo = partial(put_back, backlog, claim, 0.0, awaited=awaited)
     try:
-        put_back(backlog, claim, 0.0, awaited=awaited)
+        undo()
     except LeaseLost:
         pass
-    except PqadaptersError:
-        let_go(backlog, claim)
+    except PqadaptersError:  # nor is it one where the store refuses that for now
+        try_later(backlog, wire.id_of(claim.payload), undo, lambda: None)

@@ -24,7 +24,7 @@ from .._others import peers
 from .cancelling import withdraw
 from .finishing import drop, is_held, let_go_of_suspect, lost, park, refuse
 from .future import JobFuture
-from .refusals import let_go, try_later, undo_claim
+from .refusals import try_later, undo_claim
 from .returning import find_moved, put_back, wait_again
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _claim_anybodys(backlog: Backlog) -> list[Claim]:
             backlog.end_look(before, more)
     except BaseException:  # a signal handler's, behind the claim
         for claim in claims:
-            let_go(backlog, claim)
+            undo_claim(backlog, claim)
         raise
     return claims
 
@@ -424,18 +424,28 @@ def give_up(backlog: Backlog, started: Started, *, at_once: bool = True) -> None
     caller says."""
     future = started.future
     wait_again(backlog, future)
+    go_back = partial(_go_back, backlog, started, at_once)
     try:
-        if future._undone:
-            drop(backlog, started)
-        else:
-            future._record = put_back(backlog, started.claim, 0.0, awaited=at_once)
+        go_back()
     except LeaseLost:
         if backlog.sharing is not None:
             backlog.sharing.doubt(future._id)
-    except PqadaptersError:
-        let_go(backlog, started.claim)
+    except PqadaptersError:  # that counts as no attempt either
+        try_later(backlog, future._id, go_back, partial(_withdraw_undone, backlog, future))
     let_go_of_suspect(backlog, future._id)
-    if future._undone:  # its submit() raised meanwhile, and found it in our hands
+    _withdraw_undone(backlog, future)
+
+
+def _go_back(backlog: Backlog, started: Started, at_once: bool) -> None:
+    if started.future._undone:
+        drop(backlog, started)
+    else:
+        started.future._record = put_back(backlog, started.claim, 0.0, awaited=at_once)
+
+
+def _withdraw_undone(backlog: Backlog, future: JobFuture) -> None:
+    """Its submit() raised meanwhile, and found it in our hands."""
+    if future._undone:
         withdraw(backlog, future)
         backlog.forget(future._id)
 
