@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from pqadapters.stores.segment import SegmentStore
 
 from ..contract.threads import Task
 from .contents import filled, payloads
+from .users import USER, as_root, as_user, home_of_user
 
 
 @pytest.mark.parametrize("durability", ["power", "process"])
@@ -83,7 +86,7 @@ def test_a_store_that_was_moved_writes_nothing_into_the_one_that_has_its_place(t
     other.commit(Put("q", b"new"))
     other.commit(Put("q", large))
     for _ in range(2):
-        with pytest.raises(DiskError, match="was moved or replaced"):
+        with pytest.raises(DiskError, match=r"was moved or replaced.*and close what was opened here: "):
             store.commit(Put("q", large))
     assert [claim.payload for claim in store.claim("q", limit=2)] == [b"old"]
     store.close()
@@ -178,3 +181,22 @@ def test_a_store_that_is_to_be_removed_in_the_middle_of_a_call_and_isnt_empty_by
     with pytest.raises(StoreClosed):
         store.depth("q")
     assert payloads(tmp_path / "q") == [b"x"]
+
+
+@as_root
+def test_a_directory_that_this_user_may_not_write_any_more(tmp_path: Path) -> None:
+    """Who needed another file was sent to the system's log, which has nothing of that."""
+    home, large = home_of_user(tmp_path), bytes(1 << 16)
+    with as_user():
+        store = SegmentStore(home / "q", segment_bytes=1 << 16)
+        store.commit(Put("q", b"first"))
+    os.chown(home / "q", 0, 0)
+    with as_user():
+        with pytest.raises(DiskError, match="Permission denied; see to the directory's owner and mode") as caught:
+            store.commit(Put("q", large))
+        assert (caught.value.errno, caught.value.filename) == (errno.EACCES, str(home / "q"))
+    os.chown(home / "q", USER, USER)
+    with as_user():
+        store.commit(Put("q", large))
+        store.close()
+        assert payloads(home / "q") == [b"first", large]

@@ -212,8 +212,13 @@ class Files(Places):
             advice = "free some space there, or drain the queue (of a mapping, delete keys): that gives space back"
         elif error.errno in (errno.ENOENT, errno.ESTALE):
             advice = (
-                "its directory was moved or replaced while it was open. Nothing of this call was stored: close the "
-                "store, and open it where it is now"
+                "its directory was moved or replaced while it was open. Nothing of this call was stored: open the "
+                "store where it is now, and close what was opened here"
+            )
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            advice = (
+                "see to the directory's owner and mode, and to those above it; nothing of this call was stored. The "
+                "store goes on once this process's user may write there again"
             )
         elif error.errno == errno.EROFS:
             advice = (
