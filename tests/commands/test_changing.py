@@ -135,6 +135,7 @@ def test_purge_leaves_nothing_of_an_item_behind(kind: Any, tmp_path: Path) -> No
         assert q.queue() == []
         assert q.qsize() == 0
         assert q._store.count(f"{q._queue}/rows") == 0
+        assert kind is UniqueQ or q.ready_count() == 0
         assert all(q.put(item) for item in "abcd")
         assert sorted(q.get(block=False) for _ in range(4)) == ["a", "b", "c", "d"]
 
@@ -286,6 +287,30 @@ def test_requeue_all_of_one_queue(url: str, place: Path) -> None:
     assert _counts(place) == [3, 1, 0, 4]
     assert _counts(place, "other") == [4, 0, 0, 0]
     assert len(loaded("dead", place)) == 4
+
+
+def test_purge_leaves_an_item_that_somebody_has_in_hand(tmp_path: Path) -> None:
+    """A ticket that has outlived that its item waits is a record alone."""
+    with SQLiteAckQueue(str(tmp_path)) as q:
+        q.put("a")
+        q.nack(q.get())
+        ticket = next(q._store.browse(q._queue))
+        item = q.get(raw=True)
+        q._store.commit(Put(q._queue, ticket.payload, rank=ticket.rank))
+        assert out("purge", tmp_path, "--yes") == "1 removed\n"
+        assert [row["data"] for row in q.queue()] == ["a"]
+        assert q.ack(item) == item["pqid"]
+
+
+def test_requeue_of_an_item_of_an_acknowledging_unique_queue(tmp_path: Path) -> None:
+    """It has never left what is in the queue."""
+    with UniqueAckQ(str(tmp_path)) as q:
+        q.put("a")
+        q._store.commit(Nack(q._store.claim(q._queue)[0], dead="x"))
+    assert out("dead", tmp_path, "--requeue", "all") == "1 put back\n"
+    with UniqueAckQ(str(tmp_path)) as q:
+        assert not q.put("a")
+        assert q.get(block=False) == "a"
 
 
 def test_requeue_puts_no_item_into_a_unique_queue_twice(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ import pqadapters
 from pqadapters import persistqueue
 from pqadapters.errors import DiskError, StoreLocked
 from pqadapters.persistqueue import Empty, FILOSQLiteAckQueue, SQLiteAckQueue, SQLiteQueue, UniqueAckQ, UniqueQ
-from pqadapters.store import Ack, Nack
+from pqadapters.persistqueue._rows import KEY, TICKET
+from pqadapters.store import Ack, Nack, Put
 from tests.contract.interrupting import interrupted
 from tests.contract.threads import Task
 from tests.segment.programs import run
@@ -533,3 +534,107 @@ def test_what_an_interrupted_get_had_that_was_done_is_done(path: str) -> None:
             assert (q.unack_count(), q.acked_count(), drained(q)) == (0, 1, ["b"])
 
     assert _everywhere(make, lambda q: q.get(id=q.queue()[0]["id"]), check, _HERE) > 10
+
+
+def test_a_ticket_that_outlived_its_items_state_goes(path: str) -> None:
+    """It would be claimed as long as the handle lives, and counted among what waits."""
+    q = _filled(SQLiteAckQueue(path))
+    q.ack(q.get())
+    q._store.commit(Put(q._queue, KEY.pack(1), rank=TICKET + KEY.pack(1)))
+    assert drained(q) == ["b"]
+    assert (q.size, q.acked_count()) == (0, 1)
+
+
+def test_an_item_that_is_another_ones_by_now_is_not_let_go(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread resumes what the queue has in hand while another one reads an item of that, which a third gets."""
+    q, other = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
+    got: list[Any] = []
+
+    def meanwhile(payload: bytes) -> Any:
+        q.resume_unack_tasks()
+        got.append(other.get(block=False))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(q, "_serializer", SimpleNamespace(loads=meanwhile))
+        with pytest.raises(KeyboardInterrupt):
+            q.get(block=False)
+    assert (got, drained(q), q.unack_count()) == (["a"], ["b"], 2)
+
+
+def test_what_interrupts_a_get_is_raised_though_the_item_can_not_be_let_go(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q = _filled(SQLiteAckQueue(path))
+
+    def locked(*ops: Any) -> None:
+        raise StoreLocked("locked")
+
+    def interrupted(payload: bytes) -> Any:
+        monkeypatch.setattr(q._states._claiming, "commit", locked)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(q, "_serializer", SimpleNamespace(loads=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        q.get(block=False)
+
+
+def test_an_item_that_is_got_as_its_state_is_looked_at_is_acknowledged(path: str, before_look: Any) -> None:
+    """It was looked for in the state in which it wasn't yet, and then in the one in which it wasn't any more."""
+    q, other = SQLiteAckQueue(path), SQLiteAckQueue(path, auto_resume=False)
+    q.put("a")
+    q.nack(q.get())
+    before_look(q, 2, lambda: other.get(block=False))
+    assert q.ack(id=1) == 1
+    assert (q.unack_count(), q.acked_count()) == (0, 1)
+
+
+def test_the_id_of_a_record_that_stands_for_an_item_is_no_items(path: str) -> None:
+    q = SQLiteAckQueue(path)
+    q.put("a")
+    q.nack(q.get())
+    (ticket,) = q._store.browse(q._queue)
+    assert q.ack(id=ticket.id) is None
+    assert (drained(q), q.acked_count()) == (["a"], 0)
+
+
+def test_an_item_whose_claim_is_lost_as_it_is_acknowledged_is_acknowledged(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server takes us for dead, say."""
+    q = _filled(SQLiteAckQueue(path))
+    commit, lost = q._states._claiming.commit, []  # type: ignore[var-annotated]
+
+    def meanwhile(*ops: Any) -> None:
+        if not lost:
+            lost.append(ops[0].claim)
+            commit(Nack(ops[0].claim))
+        commit(*ops)
+
+    monkeypatch.setattr(q._states._claiming, "commit", meanwhile)
+    assert q.ack(id=1) == 1
+    assert (drained(q), q.acked_count()) == (["b"], 1)
+
+
+def test_an_item_that_could_not_be_got_by_its_id_waits_on(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    q = _filled(SQLiteAckQueue(path))
+    with monkeypatch.context() as patch:
+        _full_at(q._store, 2, patch)
+        with pytest.raises(DiskError):
+            q.get(block=False, id=1)
+    assert drained(q) == ["a", "b"]
+
+
+def test_a_done_item_that_was_got_and_can_not_be_read_is_done(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was unack, in nobody's hands."""
+    q = _filled(SQLiteAckQueue(path))
+    q.ack(q.get())
+
+    def unread(id: int) -> Any:
+        raise DiskError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(q._states, "row", unread)
+        with pytest.raises(DiskError):
+            q.get(block=False, id=1)
+    assert (q.unack_count(), q.acked_count(), drained(q)) == (0, 1, ["b"])
