@@ -638,3 +638,88 @@ def test_a_done_item_that_was_got_and_can_not_be_read_is_done(path: str, monkeyp
         with pytest.raises(DiskError):
             q.get(block=False, id=1)
     assert (q.unack_count(), q.acked_count(), drained(q)) == (0, 1, ["b"])
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_of_a_holder_that_is_gone_nothing_is_left(done: bool, path: str) -> None:
+    dead = _filled(SQLiteAckQueue(path))
+    item = dead.get(raw=True)
+    if done:
+        dead.ack(item)
+    dead.close()
+    q = SQLiteAckQueue(path)
+    assert list(q._store.browse(f"{q._queue}/holders", state=None)) == []
+
+
+def test_an_item_that_another_is_just_getting_is_seen_and_counted(path: str) -> None:
+    q, other = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
+    claim = other._states._claiming.exactly(1)
+    assert claim is not None
+    assert (q.size, q.active_size(), len(q.queue())) == (2, 2, 2)
+    other._states._claiming.give_back(claim)
+
+
+def test_an_item_that_is_got_as_it_is_updated_is_updated(path: str) -> None:
+    q, other = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
+    real, got = q._states._is_fresh, []  # type: ignore[var-annotated]
+
+    def meanwhile(id: int) -> bool:
+        if not got:
+            got.append(other.get(block=False))
+        return real(id)
+
+    q._states._is_fresh = meanwhile
+    q.update("c", id=1)
+    assert (got, [row["data"] for row in q.queue()]) == (["a"], ["c", "b"])
+
+
+def test_what_changes_its_state_as_it_is_cleared_stays_alone(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    q, other = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
+    for _ in "ab":
+        q.ack(q.get())
+    commit, changed = q._states._claiming.commit, []  # type: ignore[var-annotated]
+
+    def meanwhile(*ops: Any) -> None:
+        if not changed:
+            changed.append(other.nack(id=1))
+        commit(*ops)
+
+    monkeypatch.setattr(q._states._claiming, "commit", meanwhile)
+    q.clear_acked_data(keep_latest=0)
+    assert [row["data"] for row in q.queue()] == ["a"]
+
+
+def test_what_a_dead_holder_had_is_resumed_though_the_claim_of_that_is_lost(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = _filled(SQLiteAckQueue(path))
+    assert dead.get() == "a"
+    q = SQLiteAckQueue(path)
+    dead.close()
+    commit, lost = q._states._claiming.commit, []  # type: ignore[var-annotated]
+
+    def meanwhile(*ops: Any) -> None:
+        if not lost:
+            lost.append(ops[0].claim)
+            commit(Nack(ops[0].claim))
+        commit(*ops)
+
+    monkeypatch.setattr(q._states._claiming, "commit", meanwhile)
+    q.resume_unack_tasks()
+    assert (q.unack_count(), drained(q)) == (0, ["a", "b"])
+
+
+def test_who_waits_for_an_item_gets_it_once_another_handle_has_acknowledged_it(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which changes nothing in the queue itself, and so wakes nobody."""
+    q, other = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
+    item, wait, done = other.get(raw=True), q._store.wait, []  # type: ignore[var-annotated]
+
+    def meanwhile(*arguments: Any) -> bool:
+        if not done:
+            done.append(other._states.mark(item["pqid"], "5"))
+        return bool(wait(*arguments))
+
+    monkeypatch.setattr(q._store, "wait", meanwhile)
+    assert Task(lambda: q.get(id=item), patience=20).result() == "a"
