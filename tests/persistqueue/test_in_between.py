@@ -659,16 +659,16 @@ def test_an_item_that_another_is_just_getting_is_seen_and_counted(path: str) -> 
     other._states._claiming.give_back(claim)
 
 
-def test_an_item_that_is_got_as_it_is_updated_is_updated(path: str) -> None:
+def test_an_item_that_is_got_as_it_is_updated_is_updated(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     q, other = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
     real, got = q._states._is_fresh, []  # type: ignore[var-annotated]
 
     def meanwhile(id: int) -> bool:
         if not got:
             got.append(other.get(block=False))
-        return real(id)
+        return bool(real(id))
 
-    q._states._is_fresh = meanwhile
+    monkeypatch.setattr(q._states, "_is_fresh", meanwhile)
     q.update("c", id=1)
     assert (got, [row["data"] for row in q.queue()]) == (["a"], ["c", "b"])
 
