@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from itertools import chain
 
 import click
 
+from ..errors import ConditionFailed
 from ..sight import Sight
-from ..store import State, Store
+from ..store import Claim, State, Store
 from . import options
 from .failures import Failure, told
 from .places import find, opened, seen
@@ -66,13 +68,20 @@ def _ask(question: str, yes: bool) -> None:
 
 
 def _remove(store: Store, name: str, ids: list[int]) -> int:
-    from ..persistqueue._removal import removal  # with all that it imports
-
     count = 0
     for at in range(0, len(ids), _AT_ONCE):
         wanted = ids[at : at + _AT_ONCE]
         claims = store.claim(name, ids=wanted, limit=len(wanted))
         if claims:
-            store.commit(*chain.from_iterable(removal(store, claim) for claim in claims))
+            _end(store, claims)
         count += len(claims)
     return count
+
+
+def _end(store: Store, claims: list[Claim]) -> None:
+    from ..persistqueue._removal import removal  # with all that it imports
+
+    while True:
+        with suppress(ConditionFailed):  # an item was updated meanwhile: it goes as what it is now
+            store.commit(*chain.from_iterable(removal(store, claim) for claim in claims))
+            return

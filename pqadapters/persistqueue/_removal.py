@@ -15,7 +15,7 @@ _QUEUE = re.compile(r"(?P<ack>ack_)?(filo_|(?P<unique>unique_))?queue_")
 
 def removal(store: Store, claim: Claim) -> list[Op]:
     """What makes an end of the record, and of what stands for its item elsewhere. Of another program's queue, the first
-    alone."""
+    alone. ConditionFailed where the item is updated meanwhile."""
     kind = _QUEUE.match(claim.queue)
     payload, ops = claim.payload, list[Op]([Ack(claim)])
     if kind is None:
@@ -26,7 +26,7 @@ def removal(store: Store, claim: Claim) -> list[Op]:
         if data is None or store.get(ready, key) is None:
             return ops  # it has outlived that the item waits
         payload = payload_of(data)
-        ops += [Delete(ready, key), Delete(rows, key)]
+        ops += [Delete(ready, key), Delete(rows, key, data)]
     if kind["unique"]:
         ops.append(leave(claim.queue, payload))
     return ops

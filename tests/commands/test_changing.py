@@ -17,6 +17,7 @@ from pqadapters import PDict
 from pqadapters.commands import places
 from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor
 from pqadapters.persistqueue import FILOSQLiteAckQueue, SQLiteAckQueue, UniqueAckQ, UniqueQ
+from pqadapters.persistqueue._removal import removal
 from pqadapters.persistqueue._rows import KEY, TICKET
 from pqadapters.store import Ack, Nack, Put
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
@@ -300,6 +301,25 @@ def test_purge_leaves_an_item_that_somebody_has_in_hand(tmp_path: Path) -> None:
         assert out("purge", tmp_path, "--yes") == "1 removed\n"
         assert [row["data"] for row in q.queue()] == ["a"]
         assert q.ack(item) == item["pqid"]
+
+
+def test_purge_of_an_item_that_is_updated_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was purged as what it had been, and what it had become could never be put again."""
+    with UniqueAckQ(str(tmp_path)) as q:
+        q.put("a")
+        q.nack(q.get())
+        updated: list[Any] = []
+
+        def meanwhile(store: Any, claim: Any) -> Any:
+            ops = removal(store, claim)
+            if not updated:
+                updated.append(q.update("b", id=1))
+            return ops
+
+        monkeypatch.setattr("pqadapters.persistqueue._removal.removal", meanwhile)
+        assert out("purge", tmp_path, "--yes") == "1 removed\n"
+        assert (updated, q.queue()) == ([1], [])
+        assert all(q.put(item) for item in "ab")
 
 
 def test_requeue_of_an_item_of_an_acknowledging_unique_queue(tmp_path: Path) -> None:
