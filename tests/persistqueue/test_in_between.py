@@ -598,11 +598,8 @@ def test_the_id_of_a_record_that_stands_for_an_item_is_no_items(path: str) -> No
     assert (drained(q), q.acked_count()) == (["a"], 0)
 
 
-def test_an_item_whose_claim_is_lost_as_it_is_acknowledged_is_acknowledged(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A server takes us for dead, say."""
-    q = _filled(SQLiteAckQueue(path))
+def _lose_a_claim(q: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server takes us for dead, say, as the next one is ended."""
     commit, lost = q._states._claiming.commit, []  # type: ignore[var-annotated]
 
     def meanwhile(*ops: Any) -> None:
@@ -612,6 +609,13 @@ def test_an_item_whose_claim_is_lost_as_it_is_acknowledged_is_acknowledged(
         commit(*ops)
 
     monkeypatch.setattr(q._states._claiming, "commit", meanwhile)
+
+
+def test_an_item_whose_claim_is_lost_as_it_is_acknowledged_is_acknowledged(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q = _filled(SQLiteAckQueue(path))
+    _lose_a_claim(q, monkeypatch)
     assert q.ack(id=1) == 1
     assert (drained(q), q.acked_count()) == (["b"], 1)
 
@@ -696,15 +700,7 @@ def test_what_a_dead_holder_had_is_resumed_though_the_claim_of_that_is_lost(
     assert dead.get() == "a"
     q = SQLiteAckQueue(path)
     dead.close()
-    commit, lost = q._states._claiming.commit, []  # type: ignore[var-annotated]
-
-    def meanwhile(*ops: Any) -> None:
-        if not lost:
-            lost.append(ops[0].claim)
-            commit(Nack(ops[0].claim))
-        commit(*ops)
-
-    monkeypatch.setattr(q._states._claiming, "commit", meanwhile)
+    _lose_a_claim(q, monkeypatch)
     q.resume_unack_tasks()
     assert (q.unack_count(), drained(q)) == (0, ["a", "b"])
 
