@@ -457,6 +457,52 @@ def test_the_patience_of_one_that_had_no_room_begins_as_it_finds_the_database_lo
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_behind_a_put_that_waited_for_room_nobody_waits(kind: Any, path: str) -> None:
+    """Who looks out for it would find at each look that something has changed since."""
+
+    async def main() -> None:
+        async with kind(path, maxsize=1) as q:
+            await q.put("a")
+            (putting,) = await started(q.put("b"))
+            assert q._puts._bell._waiting
+            assert await q.get() == "a"
+            await putting
+            assert not q._puts._bell._waiting
+
+    asyncio.run(main())
+
+
+def test_the_patience_of_one_that_comes_while_the_database_is_locked_is_its_own(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be refused together with the first one, for which the database has been locked for longer."""
+    now, left = [0.0], [3]
+    monkeypatch.setattr(_putting, "SYSTEM", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def refuse(puts: Sequence[Put]) -> None:
+        if left[0]:
+            left[0] -= now[0] > 10
+            raise StoreLocked("locked")
+
+    async def main() -> None:
+        async with AsyncSQLiteQueue(path, timeout=10) as q, first_put_under_way(q) as (held, first):
+            held.refuse = refuse
+            held.may_go_on.set()
+            puts: Any = q._puts
+            while puts._locked is None:
+                await asyncio.sleep(0)
+            now[0] = 8.0
+            (second,) = await started(q.put("second"))
+            now[0] = 11.0
+            with pytest.raises(StoreLocked):
+                await first
+            assert await second
+            assert await all_of(q) == ["second"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_close_that_is_cancelled_keeps_no_other_one_waiting(kind: Any, path: str) -> None:
     async def main() -> None:
         q = kind(path)
