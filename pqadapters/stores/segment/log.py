@@ -43,7 +43,6 @@ class Log(Files):
         self.put_room = 0  #: a put may end here at most
         self.ack_room = 0  #: and an acknowledgement here; further than a put when the disk is full
         self._allocated = 0
-        self._spare = SPARE  #: how much of that isn't for acknowledgements; 0 where there is none but for those
         self._torn = 0  #: up to where the tail has what a write that failed has left, which couldn't be wiped out; or 0
         self.is_full = False  #: the disk had no room to go ahead, when room was last made
         self._checkpointed = 0  #: where in the log the last checkpoint was written
@@ -201,10 +200,10 @@ class Log(Files):
         if need + SPARE > self._allocated:
             try:  # segments that went may have left a little
                 self.disk.allocate(self.tail.fd, need + SPARE)
-                self._allocated, self._spare = need + SPARE, SPARE
+                self._allocated, self.tail.spare = need + SPARE, SPARE
             except OSError as error:
                 check_refusal(error)
-                need = min(need, self._allocated - self._spare)
+                need = min(need, self._allocated - self.tail.spare)
         if self.tail.end + size > need:
             return False
         self.ack_room = need
@@ -237,7 +236,7 @@ class Log(Files):
                     raise
                 left = min(self._allocated, tail.end + acks)
                 self.disk.truncate(tail.fd, left)  # else that goes with it
-                self._allocated, self._spare = left, 0
+                self._allocated, tail.spare = left, 0
                 self.put_room = self.ack_room = tail.end
                 self._begin_segment(tail.number + 1, moved, acks)
         except OSError as error:
@@ -262,7 +261,7 @@ class Log(Files):
                 if room == need:
                     raise
             else:
-                self._spare = SPARE
+                segment.spare = SPARE
                 self.put_room = self.ack_room = room
                 return
 
@@ -302,7 +301,7 @@ class Log(Files):
         header = format.Header(self.store, number, self.next, self.clock.wall())
         path = os.path.join(self.directory, f"{number:016d}.seg")
         segment = Segment(path, header)
-        before = self._allocated, self._spare, self.put_room, self.ack_room
+        before = self._allocated, self.put_room, self.ack_room
         segment.fd = self.disk.open(path + ".tmp", create=True)
         try:
             self._allocated = 0
@@ -318,12 +317,12 @@ class Log(Files):
                 self.disk.rename(path + ".tmp", path)
             if acks is not None:
                 self.put_room = self.ack_room = format.DATA + size
-                self._allocated, self._spare = self.put_room + acks, 0
+                self._allocated = self.put_room + acks
             self.add_segment(segment)
         except BaseException:
             if segment in self.segments:
                 raise
-            self._allocated, self._spare, self.put_room, self.ack_room = before
+            self._allocated, self.put_room, self.ack_room = before
             self.disk.close(segment.fd)
             for leftover in (path + ".tmp", path):
                 with contextlib.suppress(OSError):

@@ -16,7 +16,7 @@ from . import format
 class Segment:
     """A segment file and the places of its frames."""
 
-    __slots__ = ("base", "end", "fd", "few", "guests", "index", "live", "names", "number", "path", "seed")
+    __slots__ = ("base", "end", "fd", "few", "guests", "index", "live", "names", "number", "path", "seed", "spare")
 
     def __init__(self, path: str, header: format.Header) -> None:
         self.path = path
@@ -28,6 +28,7 @@ class Segment:
         self.guests: dict[int, int] = {}  #: offsets of live records whose ids are from elsewhere
         self.live = 0  #: how many live records stand here
         self.few = 0  #: so many are too few to keep the file for; known once another segment follows
+        self.spare = 0  #: how many bytes of what is allocated behind it are for an empty segment
         self.names: set[int] = set()  #: the queue and table numbers that it names
         self.fd = -1
 
