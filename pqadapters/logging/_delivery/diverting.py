@@ -34,10 +34,11 @@ class Diverting:
         self._stopping, self._owed = posts[0].stopping, posts[0].owed
         self._had: dict[Courier, set[int]] = {}  #: what they have confirmed of a batch that came back, by its ids
         self._had_in: Store | None = None
-        self._ahead: dict[Courier, set[tuple[Store, int]]] = {}  #: what they have confirmed of the batch behind
         self._looking_ahead = threading.Lock()
         self._lock = threading.Lock()  #: who is behind, and the commit that follows from it
         self._couriers = [Courier(post, self._names.sink(post.name), spool) for post in posts]
+        #: What they have confirmed of the batch behind: each adds to its own while all are gone through.
+        self._ahead: dict[Courier, set[tuple[Store, int]]] = {courier: set() for courier in self._couriers}
         for courier in self._couriers:
             courier.caught_up, courier.is_over = self._caught_up_with(courier), turn.is_lost
             courier.not_dropped = self._not_dropped
@@ -107,7 +108,7 @@ class Diverting:
     def _confirmed_before(self, courier: Courier, store: Store, ids: Sequence[int]) -> int:
         """How many of these, from the first one on, when they were handed out the last time."""
         had = self._had.get(courier, set()) if store is self._had_in else set()
-        ahead = self._ahead.get(courier, set())
+        ahead = self._ahead[courier]
         return next((at for at, id in enumerate(ids) if id not in had and (store, id) not in ahead), len(ids))
 
     def _wait(self, jobs: Iterable[Job]) -> None:
@@ -204,7 +205,7 @@ class Diverting:
             try:
                 for claim, record in courier.post.decoded(store, claims):
                     if courier.post.hand_over([copied(record)])[0]:
-                        self._ahead.setdefault(courier, set()).add((store, claim.id))
+                        self._ahead[courier].add((store, claim.id))
                         return True
             finally:
                 self._owed.give_back(store, claims)
