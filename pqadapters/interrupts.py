@@ -99,7 +99,7 @@ def check_refusal(error: OSError) -> None:
         raise error
 
 
-class Refusals:
+class SuppressRefusals:
     """As `suppress(OSError)`, or of that kind of it, for errors of the system's alone."""
 
     def __init__(self, kind: type[OSError] = OSError) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ..apart import insist
 from ..clock import SYSTEM
 from ..errors import DiskError, StoreRefused
-from ..interrupts import Refusals, check_refusal
+from ..interrupts import SuppressRefusals, check_refusal
 from ._disk import Disk, disk_of, no_fork, open_file
 
 SEGMENT = re.compile(r"\d{16}\.seg")  #: a file of a store in a directory
@@ -62,7 +62,7 @@ def make(path: str, disk: Disk) -> None:
 def sync_name(path: str, disk: Disk) -> None:
     """Of a directory that is there: whoever made it may have been killed before it was synced into its parent. A parent
     that we may not open was synced by whoever made the directory."""
-    with Refusals():
+    with SuppressRefusals():
         disk.sync_directory(os.path.dirname(path))
 
 
@@ -206,7 +206,7 @@ def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True) -
             hold = Hold(file, disk, create=create)
             taken = disk.lock(hold.fd)
         if taken and name:
-            with Refusals():  # a full disk must not keep a store shut
+            with SuppressRefusals():  # a full disk must not keep a store shut
                 disk.write(hold.fd, b"%-10d\n" % os.getpid(), 0)  # to empty it first would have ext4 flush it
     except BaseException:  # whose traceback has this frame, for as long as somebody keeps it
         if hold is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...clock import SYSTEM
 from ...ending import enduring, start_thread
-from ...interrupts import Refusals
+from ...interrupts import SuppressRefusals
 from .owners import GRACE, OFTEN
 from .wire import readable
 
@@ -90,7 +90,7 @@ class Keeper:
 
     def _say(self, word: bytes) -> None:
         """To the thread, if it is there."""
-        with Refusals():  # it has ended; or there is more than enough for it to read
+        with SuppressRefusals():  # it has ended; or there is more than enough for it to read
             write(self._call, word)
 
     def tidy(self, core: Core, pause: float) -> float:

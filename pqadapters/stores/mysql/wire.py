@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ...clock import SYSTEM
 from ...errors import StoreRefused
-from ...interrupts import Refusals, check_refusal, of_handler
+from ...interrupts import SuppressRefusals, check_refusal, of_handler
 from ...living import living
 from .address import Address
 from .driver import ERRORS, FLAGS, pymysql
@@ -172,7 +172,7 @@ def _keep_alive(sock: socket.socket) -> None:
     """What lies between forgets connections that are idle, and says nothing: of the next commit nobody would know. Two
     hours, as systems mostly have it, are too long."""
     for name, value in _ALIVE.items():
-        with suppress(AttributeError), Refusals():  # it has no such option; a Unix socket has none
+        with suppress(AttributeError), SuppressRefusals():  # it has no such option; a Unix socket has none
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 

@@ -26,7 +26,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from ...interrupts import Refusals
+from ...interrupts import SuppressRefusals
 from .._disk import Disk, open_file
 from . import format
 from .directory import CHECKPOINT
@@ -65,7 +65,7 @@ def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
 
 def remove(log: Log) -> None:
     """Remove the checkpoint: no space for a new one, or it isn't true any more. Raises OSError, StorePoisoned."""
-    with Refusals(FileNotFoundError), log.changing_names():
+    with SuppressRefusals(FileNotFoundError), log.changing_names():
         log.check_place()
         log.disk.unlink(os.path.join(log.directory, CHECKPOINT))
 

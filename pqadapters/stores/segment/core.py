@@ -18,7 +18,7 @@ from typing import Any
 from ... import telling
 from ...clock import Clock
 from ...errors import DiskError, LeaseLost, PqadaptersError, StoreClosed, StoreError, StoreForked, StorePoisoned
-from ...interrupts import Refusals, check_refusal
+from ...interrupts import SuppressRefusals, check_refusal
 from ...resting import Rest
 from ...store import Damage
 from .._cores import Cores
@@ -355,7 +355,7 @@ class Core:
         """Sync everything, give back all the space there is to give, write a checkpoint."""
         self.log.saved = None  # what isn't in the log may have changed since, as how often a record was claimed
         self._collapse_locked()
-        with Refusals():  # a full disk has no room for that
+        with SuppressRefusals():  # a full disk has no room for that
             self._clean_locked()
         space.drop_dead(self.log, self.catalog)
         if self.log.saved != (self.log.next, self.log.segments):

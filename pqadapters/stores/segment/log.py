@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from ...clock import Clock
 from ...errors import StoreError
-from ...interrupts import Refusals, check_refusal, is_refusal
+from ...interrupts import SuppressRefusals, check_refusal, is_refusal
 from .._disk import Disk
 from . import format
 from .files import NO_SPACE, Files
@@ -54,7 +54,7 @@ class Log(Files):
         self.synced = self.next - 1
         self.checkpointed()
         if self.live:
-            with Refusals():
+            with SuppressRefusals():
                 self._allocate(self.tail, 0)  # the reserve, while what was cut off is still free
 
     @property
@@ -152,7 +152,7 @@ class Log(Files):
     def _undo(self, offset: int, length: int) -> None:
         try:
             self._torn = max(self._torn, offset + length)
-            with Refusals():  # as on a disk that can only be read by now
+            with SuppressRefusals():  # as on a disk that can only be read by now
                 self._wipe()
         finally:
             if self._torn:  # whoever comes next makes room, and wipes it out first
@@ -290,7 +290,7 @@ class Log(Files):
         old = self.tail
         self.sync_here()
         self._begin_segment(number or old.number + 1, size)
-        with Refusals():
+        with SuppressRefusals():
             self.disk.truncate(old.fd, old.end)
         self.retire(old)
 
@@ -345,7 +345,7 @@ class Log(Files):
         """
         offset = tail.end
         if self.trouble is None and offset + format.SYNC_FRAME <= self.put_room:
-            with Refusals():
+            with SuppressRefusals():
                 self.disk.write(tail.fd, format.encode_sync(self.next, end, tail.seed), offset)
                 return format.SYNC_FRAME
         return 0
@@ -370,7 +370,7 @@ class Log(Files):
             try:
                 with self.changing_names():
                     self.check_place()
-                    with Refusals(FileNotFoundError):
+                    with SuppressRefusals(FileNotFoundError):
                         self.disk.unlink(segment.path)
                     self.retire(segment)
                     self.remove_segment(segment)
@@ -382,7 +382,7 @@ class Log(Files):
         tail = self.tail
         is_done = self.put_room == self.ack_room == tail.end and not self._torn  # it was, just now
         if self.trouble is None and not is_done:
-            with Refusals():
+            with SuppressRefusals():
                 mark = self._mark_synced(tail, tail.end) if self.synced >= self.next - 1 else 0
                 reserve = self._reserve(0) if self.live and not self._torn else 0
                 self._allocated = min(self._allocated, tail.end + max(mark, reserve))

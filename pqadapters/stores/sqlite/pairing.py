@@ -17,7 +17,7 @@ from contextlib import suppress
 from zlib import crc32
 
 from ...errors import StoreRefused
-from ...interrupts import Refusals, check_refusal
+from ...interrupts import SuppressRefusals, check_refusal
 from .processes.mark import Mark
 
 NONE = (0, 0)
@@ -34,7 +34,7 @@ def file_of(path: str) -> tuple[int, int]:
 
 def file_at(path: str) -> tuple[int, int]:
     """As `file_of`; NONE where there is none, or the system doesn't tell."""
-    with Refusals():
+    with SuppressRefusals():
         return file_of(path)
     return NONE
 

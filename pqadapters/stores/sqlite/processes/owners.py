@@ -11,7 +11,7 @@ import errno
 import os
 import sqlite3
 
-from ....interrupts import Refusals, check_refusal
+from ....interrupts import SuppressRefusals, check_refusal
 from ..._directory import Hold, Patience, refused, try_lock
 from ..._disk import Disk
 from .. import schema
@@ -91,7 +91,7 @@ class Owners:
         for number in self.dead(connection):
             released += connection.execute(schema.RELEASE_OWNER, (number,)).rowcount
             connection.execute(schema.DROP_OWNER, (number,))
-            with Refusals():
+            with SuppressRefusals():
                 self._disk.unlink(self._process(number))
         for number in self._orphans(connection):
             released += connection.execute(schema.RELEASE_OWNER, (number,)).rowcount
@@ -112,7 +112,7 @@ class Owners:
     def leave(self) -> None:
         """Let go of our number."""
         if self._hold is not None:
-            with Refusals():
+            with SuppressRefusals():
                 self._disk.unlink(self._process(self.number or 0))
             self._hold.close()
         self.begin_again()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ....interrupts import Refusals, check_refusal
+from ....interrupts import SuppressRefusals, check_refusal
 from ..._disk import Disk
 
 _OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
@@ -48,7 +48,7 @@ class Reserve:
         return True
 
     def _grow(self, wanted: int, alone: bool) -> bool:
-        with Refusals():
+        with SuppressRefusals():
             try:
                 fd = self._disk.open(self._path, create=alone)
             except OSError as error:
@@ -82,7 +82,7 @@ class Reserve:
         return False
 
     def _cut(self, size: int) -> None:
-        with Refusals():
+        with SuppressRefusals():
             fd = self._disk.open(self._path)
             try:
                 if self._disk.size(fd) > size:

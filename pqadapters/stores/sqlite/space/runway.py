@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ....interrupts import Refusals, check_refusal
+from ....interrupts import SuppressRefusals, check_refusal
 from ..._disk import Disk
 
 COMMITS = 32  #: so many synced commits between two looks at the file
@@ -20,7 +20,7 @@ _SPARE = 8  #: how many times as much must be free on the disk, which others may
 def extend(path: str, disk: Disk) -> bool:
     """Double the WAL of this database if it is used up for the most part; whether it was. A disk that is nearly full is
     left alone."""
-    with Refusals():
+    with SuppressRefusals():
         fd = disk.open(f"{path}-wal")
         try:
             size = disk.size(fd)
