@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 
-from ..home.application import is_launcher
 from .children import install
 from .finder import EARLY, Notes
 from .options import Options, parse, refuse
@@ -47,8 +46,12 @@ def _package_of(module: str) -> list[str]:
     """What is the program's own because `-m` names it. A package of the standard library's isn't, nor one that runs
     other people's programs, as servers do and workers of tasks: what these have in hand is no item of a program's."""
     top = module.partition(".")[0]
-    spec = _found(top) if top and not is_launcher(top) else None
-    return [top] if spec is not None and not is_stdlibs(spec.origin) else []
+    spec = _found(top) if top else None
+    if spec is None or is_stdlibs(spec.origin):
+        return []
+    from ..home.application import is_launcher
+
+    return [] if is_launcher(top) else [top]
 
 
 def _found(package: str) -> ModuleSpec | None:

@@ -31,7 +31,7 @@ TASKS = """
 def test_doit_runs_tasks_in_threads_and_in_processes(kind: str, tmp_path: Path) -> None:
     """A build tool: jobs and results go through queues."""
     place = Place(tmp_path, {"dodo.py": TASKS})
-    ended = place.start("--explain", "-m", "doit", "-n", "2", "-P", kind)
+    ended = place.start("--explain", "--also", "doit", "-m", "doit", "-n", "2", "-P", kind)
     assert ended.status == 0, ended.errors
     assert (place.directory / "sum.txt").read_text() == "55"
     assert sorted(line.split()[-1] for line in ended.lines) == [*(f"square:{number}" for number in range(6)), "sum"]
@@ -39,14 +39,14 @@ def test_doit_runs_tasks_in_threads_and_in_processes(kind: str, tmp_path: Path) 
     if kind == "thread":
         where = rf"doit\.runner\.MRunner\.run_tasks in {place.home}/doit-\w+/doit\.runner\.MRunner\.run_tasks-"
         assert len(re.findall(where, ended.errors)) == 2
-    again = place.start("-m", "doit", "-n", "2", "-P", kind)
+    again = place.start("--also", "doit", "-m", "doit", "-n", "2", "-P", kind)
     assert (again.status, again.lines[-1]) == (0, "-- sum")  # up to date
 
 
 def test_doit_stops_at_a_task_that_fails(tmp_path: Path) -> None:
     place = Place(tmp_path, {"dodo.py": 'def task_fails():\n    return {"actions": ["exit 3"]}\n'})
     plain = place.start("-m", "doit", "-n", "2", "-P", "thread", run=None)
-    ours = place.start("-m", "doit", "-n", "2", "-P", "thread")
+    ours = place.start("--also", "doit", "-m", "doit", "-n", "2", "-P", "thread")
     assert (ours.status, ours.lines) == (plain.status, plain.lines)
     assert plain.status == 1
 
