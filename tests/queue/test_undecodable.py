@@ -100,18 +100,23 @@ def test_what_an_item_ends_with_does_not_stand_in_the_way(store: Store, spoil: A
     assert isinstance(letter.item, bytes)
 
 
-def test_an_exit_in_the_middle_of_a_codec_is_no_fault_of_the_item(store: Store) -> None:
-    """SIGTERM's handler may call sys.exit()."""
-    q: Queue[int] = Queue(store=store)
-    q.put(1)
-    loads, signals = q._line.loads, [SystemExit()]
+def _exits_once(codec: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """As where SIGTERM comes in the middle of the first call."""
+    signals = [SystemExit()]
 
     def interrupted(payload: bytes) -> Any:
         if signals:
             raise signals.pop()
-        return loads(payload)
+        return codec(payload)
 
-    q._line.loads = interrupted
+    return interrupted
+
+
+def test_an_exit_in_the_middle_of_a_codec_is_no_fault_of_the_item(store: Store) -> None:
+    """SIGTERM's handler may call sys.exit()."""
+    q: Queue[int] = Queue(store=store)
+    q.put(1)
+    q._line.loads = _exits_once(q._line.loads)
     with pytest.raises(SystemExit):
         q.get()
     assert q.get() == 1
@@ -122,14 +127,7 @@ def test_an_exit_as_the_dead_letters_are_looked_at_is_raised(store: Store) -> No
     """SIGTERM's was swallowed, and the letter shown as its bytes."""
     store.commit(Put(dead_queue("default"), pickle.dumps("a")))
     q: Queue[Any] = Queue(store=store)
-    decode, signals = q._line.decode, [SystemExit()]
-
-    def interrupted(payload: bytes) -> Any:
-        if signals:
-            raise signals.pop()
-        return decode(payload)
-
-    q._line.decode = interrupted
+    q._line.decode = _exits_once(q._line.decode)
     with pytest.raises(SystemExit):
         q.dead_letters()
     assert [letter.item for letter in q.dead_letters()] == ["a"]
