@@ -15,9 +15,10 @@ import pytest
 
 from pqadapters.errors import DiskError
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue, SimpleQueue
-from pqadapters.store import Ack, Delete, Put, Set
+from pqadapters.store import Ack, Delete, Nack, Order, Put, Set
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.segment.format import PUT_COST
 
 CAPACITY = 5 << 20
 
@@ -63,6 +64,29 @@ def test_a_backlog_on_a_full_disk_is_drained(small: Path, size: int, segment_byt
         assert store.depth("q")[:3] == (0, 0, 0)
         put_until_full(store, size, first=count)
         assert store.depth("q").ready > count // 10, "draining gave too little space back"
+
+
+def test_where_the_newest_go_first_a_segments_share_can_be_acknowledged_until_there_is_room(small: Path) -> None:
+    """The first segment is the last one to die. Nothing is lost, and who makes room goes on."""
+    segment_bytes, done, refused = 1 << 16, 0, False
+    (small / "ballast").write_bytes(bytes(3 << 20))
+    with SegmentStore(small / "q", durability="process", segment_bytes=segment_bytes) as store:
+        left = put_until_full(store, 0)
+        while left:
+            (claim,) = store.claim("q", order=Order.NEWEST)
+            assert int(claim.payload) == left - 1
+            try:
+                store.commit(Ack(claim, lazy=True))
+            except DiskError:
+                assert not refused, "there is room by now"
+                assert done >= segment_bytes // PUT_COST
+                refused = True
+                store.commit(Nack(claim))
+                (small / "ballast").unlink()
+            else:
+                left, done = left - 1, done + 1
+        assert refused
+        assert store.depth("q")[:3] == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("segment_bytes", "others"), [(1 << 16, 3 << 20), (1 << 20, 27 << 17), (2 << 20, 4 << 20)])
