@@ -374,7 +374,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 "those that others hold stay outstanding and would come again after a crash. Call task_done(item)",
                 RuntimeWarning,
             )
-        if line.unkept or line.counts.uncovered or line.counts.adjustment < 0:
+        if line.unkept or line.counts.owing:
             line.settle_later()
         self._tell_joiners()
 

@@ -264,16 +264,16 @@ class Queue(Beyond[T]):
         acknowledged. Raises ValueError if there is nothing unfinished, or nobody holds the item; LeaseLost if it came
         back to the queue meanwhile.
         """
-        line = self._line
-        if self._seam.volatile:
+        line, seam = self._line, self._seam
+        if seam.volatile:
             return super().task_done()
         if item is not ABSENT:
             line.done_exactly(item)
         elif not line.done():
             self._done_for_another()
-        if line.unkept or line.counts.uncovered or line.counts.adjustment < 0:
+        if line.unkept or line.counts.owing:
             line.settle_later()
-        if self._seam.relocked or self.all_tasks_done.waiting or self.mutex.locked():
+        if seam.relocked or self.all_tasks_done.waiting or self.mutex.locked():
             self._notify_joining()
 
     def _done_for_another(self) -> None:

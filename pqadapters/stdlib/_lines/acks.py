@@ -178,13 +178,13 @@ class Acks(Stock):
 
     def done(self) -> bool:
         """Acknowledge the caller's oldest item, or count one off that was when it was handed out; False if none."""
-        if self.auto and self.policy is not _TASK_DONE and not self._is_elsewhere():
+        if self.policy is not _TASK_DONE and self.auto and not self._is_elsewhere():
             self.learn(_TASK_DONE)
         if self.counts.handed and self.counts.take_handed():
             self.wake_joiners()
             return True
         own = self.held.by.get(me := consumer())
-        while own and (entry := own.first()) is not None:
+        while own is not None and (entry := own.first()) is not None:
             claim, item = entry
             ack = _new(Ack, (claim, True))
             try:
@@ -304,7 +304,7 @@ class Acks(Stock):
         """`settle`, behind an acknowledgement that went well: a refusal of the disk is left to the next call."""
         if self.unkept:
             self.keep()
-        if self.counts.uncovered or self.counts.adjustment < 0:
+        if self.counts.owing:
             try:
                 self.settle()
             except StoreError as error:

@@ -100,6 +100,7 @@ class Counts:
         self.elsewhere = 0  #: task_done() calls for what other processes hold, while it isn't learnt whose they are
         self.buried = 0  #: records that this handle moved to the dead letters
         self.joining = 0  #: threads in join()
+        self.owing = False  #: whether the second or third of these may be settled
         self._by_hand = threading.local()  #: how many records a thread has dropped that it may say done
 
     def add(
@@ -122,6 +123,7 @@ class Counts:
                 self.elsewhere += elsewhere
                 self.buried += buried
                 self.joining += joining
+                self.owing = self.uncovered != 0 or self.adjustment < 0
                 done = True
         except BaseException:  # as the lock was let go of
             if done:
@@ -151,8 +153,10 @@ class Counts:
                 self._by_hand.count = dropped - 1
             elif self.uncovered < outstanding:
                 self.uncovered += 1
+                self.owing = True
                 return True
             self.adjustment -= 1
+            self.owing = self.uncovered != 0 or self.adjustment < 0
             return False
 
     def drop(self, dropped: int) -> int:
@@ -175,6 +179,7 @@ class Counts:
         raw = self.raw(depth)
         if raw < 0:
             self.adjustment -= raw
+            self.owing = self.uncovered != 0 or self.adjustment < 0
         return True
 
     def finished(self, depth: Depth) -> bool:

@@ -37,16 +37,21 @@ _SKIPPED = object()
 _AUTO, _GET, _TASK_DONE = AckPolicy.AUTO, AckPolicy.GET, AckPolicy.TASK_DONE  # an enum's attribute takes a search
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Line(Acks):
     """A queue's records as they are handed out."""
 
+    #: Called when a record went that nobody was given.
+    passed_over: Callable[[], object] = staticmethod(_nothing)
 
     def __init__(self, store: Store, name: str, **options: Any) -> None:
         super().__init__(store, name, **options)
         self.aside = Aside(store)
         self.suspects = 0  #: how many more claims of what an earlier run left are counted on disk
         self.renewed: Callable[[], object] = lambda: None  #: called in a forked child that goes on with the queue
-        self.passed_over: Callable[[], object] = lambda: None  #: called when a record went that nobody was given
         self.private = store if isinstance(store, PrivateStore) else None
         if self.private is None:
             self._open()
@@ -63,7 +68,7 @@ class Line(Acks):
         """The store is open: what was learnt, and what ended with the process that put it."""
         if self.auto:
             self.recall(self.learnt())
-        self.dropped += drop_ended(self.store, self.name)
+        self.objects.dropped += drop_ended(self.store, self.name)
         if self.store.capabilities.exclusive and self.store.capabilities.persistent:
             self._suspect(self.store.depth(self.name).unfinished)
 
@@ -154,14 +159,16 @@ class Line(Acks):
         if own is None:
             own = self.held.admit(who)
         deadline = deadline_of(timeout) if timeout else None
-        stop = self.flags.turned if (timeout or timeout is None) and lent is None else self.stopped
-        entries = self.ask(own, who) if self.policy is not _TASK_DONE else None
-        if self.policy is _GET and self.look is not None and lent is None and order is None:
-            item = self._take_seen(self.look)
-            if item is not _SKIPPED:
-                return item
+        stop = self.flags.turned if lent is None and (timeout is None or timeout) else self.stopped
+        entries = None
+        if self.policy is not _TASK_DONE:
+            entries = self.ask(own, who)
+            if self.policy is _GET and self.look is not None and lent is None and order is None:
+                item = self._take_seen(self.look)
+                if item is not _SKIPPED:
+                    return item
         while True:
-            claims: list[Claim] = []
+            claims: Sequence[Claim] = ()
             try:
                 if entries and (order is not None or self.ranked or self.aside.claims or self.objects.meeting):
                     self.ack_entries(entries)
@@ -296,7 +303,7 @@ class Line(Acks):
     def _drop(self, claim: Claim) -> None:
         """What the record stood for ended with the process that put it."""
         self._commit_if_held(Ack(claim))
-        self.dropped += 1
+        self.objects.dropped += 1
         self.passed_over()
 
     def _set_aside(self, claim: Claim, error: Exception) -> None:
@@ -359,7 +366,7 @@ class Line(Acks):
             "uncovered": counts.uncovered,
             "buried": counts.buried,
             "set_aside": len(self.aside.claims),
-            "dropped": self.dropped + (self.private.moved.dropped if self.private is not None else 0),
+            "dropped": self.objects.dropped + (self.private.moved.dropped if self.private is not None else 0),
         }
 
     # The end

@@ -17,6 +17,7 @@ from ... import live
 from ...errors import ConditionFailed, LimitReached, PqadaptersError
 from ...home.adoption import drop
 from ...store import Ack, Expect, Op, Put, Set, Stop, Store
+from .policy import Markers, Volatile
 
 _numbers = itertools.count(1)
 _NONE = 0  #: the number that stands for None
@@ -46,9 +47,17 @@ class Objects:
     `met` refers to what is called when there is the first one, put here or found: acknowledgements matter from then on.
     """
 
-    def __init__(self, loads: Callable[[bytes], Any], met: weakref.WeakMethod[Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        loads: Callable[[bytes], Any],
+        met: weakref.WeakMethod[Callable[[], None]],
+        markers: Markers,
+        volatile: Volatile,
+    ) -> None:
         self._own: dict[int, _Kept] = {}
         self._items, self._met = loads, met
+        self.markers, self.volatile = markers, volatile
+        self.dropped = 0  #: records whose objects ended with their process
         self.meeting = False  #: there was one
         self.flagged = False  #: the store knows that there are such records
 

@@ -53,6 +53,7 @@ def _rank_of(item: object) -> bytes:
 class RankedLine(Line):
     """A line whose records leave in the order of their items' values."""
 
+    ranked = True
     _sorted: Sorted | None = None
 
     def begin_again(self) -> None:

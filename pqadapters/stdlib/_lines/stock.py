@@ -75,6 +75,7 @@ class Stock:
     """What there is in a queue, and the way in."""
 
     takes_volatile = True  #: whether whoever makes such a queue may say so
+    ranked = False  #: whether the place of an item follows from its value
 
     def __init__(
         self,
@@ -92,11 +93,8 @@ class Stock:
     ) -> None:
         serializer = protected(serializer, None, hosts=store.capabilities.hosts, place=store.place, ways=[CHOOSE])
         self.store, self.name, self.owned, self.order = store, name, owned, order
-        self.ranked = order is Order.RANK  #: whether the place of an item follows from its value
         self.policy, self.keep_items = policy, keep_items
-        self.markers, self.volatile = markers, volatile
-        self.dropped = 0  #: records whose objects ended with their process
-        self.objects = Objects(serializer.loads, weakref.WeakMethod(self._meet))
+        self.objects = Objects(serializer.loads, weakref.WeakMethod(self._meet), markers, volatile)
         self.dumps = _loadable(serializer) if volatile is Volatile.WARN else serializer.dumps
         #: Types whose items `dumps` alone encodes.
         self.simple: frozenset[type] = pickles.SIMPLE if serializer.dumps is pickles.dumps else frozenset()
@@ -146,7 +144,7 @@ class Stock:
         return live.escape(payload) if payload < b"\1" and payload else payload
 
     def _encode_marker(self, item: object) -> bytes:
-        if self.markers is Markers.DROP:
+        if self.objects.markers is Markers.DROP:
             return self._keep(item)
         if item is not None:
             return self._keep_volatile(item, _BARE + (_OR_DROP if self.store.capabilities.exclusive else ""))
@@ -161,7 +159,7 @@ class Stock:
         return self.objects.keep(item)
 
     def _keep_volatile(self, item: object, reason: str, error: Exception | None = None) -> bytes:
-        if self.volatile is Volatile.RAISE:
+        if self.objects.volatile is Volatile.RAISE:
             raise self._refusal(item, reason) from error
         telling.warn(  # without addresses: the same warning from the same line is shown once
             f"{self.family} keeps items of type {type(item).__module__}.{type(item).__qualname__} in memory alone: "

@@ -306,7 +306,7 @@ class JoinableQueue(Queue[T], stdlib.JoinableQueue):  # type: ignore[type-arg]
         line = self._line
         if not line.done():
             line.done_for_another()
-        if line.unkept or line.counts.uncovered or line.counts.adjustment < 0:
+        if line.unkept or line.counts.owing:
             line.settle_later()
 
     def join(self) -> None:

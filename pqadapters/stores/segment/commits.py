@@ -117,7 +117,8 @@ def ack(core: Core, op: Ack, owner: object) -> None:
     tail.end = offset + _ACK_FRAME
     log.next += 1
     queue.bytes -= size
-    log.more_bytes -= more
+    if more:
+        log.more_bytes -= more
     del queue.claimed[id]
     try:
         tail.index.append(0)
