@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ..errors import LimitReached
 from ..overriding import asked, declared_as
-from ..serializers import Serializer
+from ..serializers import Serializer, in_bytes
 from ..stdlib._lines.line import weak
 from ..stdlib._lines.stock import deadline_of, left_of
 from ..stdlib._queues.beyond import check_timeout
@@ -54,7 +54,7 @@ class Stored:
         return id
 
     def _dumps(self, item: Any) -> bytes:
-        return self._serializer.dumps(item)
+        return in_bytes(self._serializer.dumps(item))
 
     def _made(self, payload: bytes) -> list[Op]:
         """What a put commits; the last operation is the record's."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ConditionFailed, LimitReached, StoreError
 from ..overriding import asked, declared_as
-from ..serializers import Serializer
+from ..serializers import Serializer, in_bytes
 from ..store import Op, Store
 from ._digests import enter, owed
 from ._stored import Stored
@@ -43,7 +43,7 @@ class Unique(Stored):
         return id
 
     def _dumps(self, item: Any) -> bytes:
-        return self._serializer.dumps(item, sort_keys=True)
+        return in_bytes(self._serializer.dumps(item, sort_keys=True))
 
     def _made(self, payload: bytes) -> list[Op]:
         return [enter(self._queue, payload), *super()._made(payload)]

@@ -53,6 +53,13 @@ def serializer(choice: str | ModuleType | Serializer) -> Serializer:
     return choice
 
 
+def in_bytes(data: object) -> bytes:
+    """What `dumps` of a user's own serializer gave. Raises TypeError where that is neither bytes nor as good."""
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"the serializer's dumps() gave {type(data).__name__} and not bytes")
+
+
 def _ours(name: str) -> Serializer:
     module: Serializer = importlib.import_module(f"{__name__}.{name}")
     module.dumps(None)  # a missing library shows here, not in the first put

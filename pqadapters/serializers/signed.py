@@ -16,6 +16,7 @@ import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, Union
 
+from . import in_bytes
 from ._framing import read_frame, write_frame
 
 KEY = "PQADAPTERS_SIGNING_KEY"
@@ -87,7 +88,7 @@ class Signed:
         return [Signed(self.plain, seal) for seal in self._seal.others()]
 
     def dumps(self, value: object, sort_keys: bool = False) -> bytes:
-        return self.sign(self._dumps(value, True) if sort_keys else self._dumps(value))
+        return self.sign(in_bytes(self._dumps(value, True) if sort_keys else self._dumps(value)))
 
     def loads(self, data: bytes) -> object:
         """Raises WrongSignature, and what the serializer raises."""

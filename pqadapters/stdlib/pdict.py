@@ -23,7 +23,7 @@ from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
 from ..interrupts import works
 from ..opening import absolute_url, is_memory, open_database
 from ..overriding import Yielding
-from ..serializers import NAMES, Serializer
+from ..serializers import NAMES, Serializer, in_bytes
 from ..serializers import serializer as choose_serializer
 from ..serializers.signed import Key, Signed, hint, protected
 from ..store import Op, Set, Store
@@ -144,13 +144,17 @@ class PDict(DurableMapping[K, V]):
 
     def _value_to_bytes(self, value: V) -> bytes:
         try:
-            return self._mark + self._codec.dumps(value)
+            data = self._codec.dumps(value)
         except MemoryError:
             raise
         except Exception as error:
             if works(self._codec.dumps, value):
                 raise  # a signal handler's exception, and no fault of the value
             raise self._refused(value, error) from error
+        try:
+            return self._mark + in_bytes(data)
+        except TypeError as error:
+            raise self._refused(value, error) from None
 
     def _refused(self, value: object, error: Exception) -> NotSerializable:
         other = ", or choose another serializer=" if self._takes_serializer else ""

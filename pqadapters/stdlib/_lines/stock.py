@@ -25,6 +25,7 @@ from ...errors import (
     StoreClosed,
 )
 from ...interrupts import works
+from ...serializers import in_bytes
 from ...serializers import pickle as pickles
 from ...serializers.signed import CHOOSE, protected
 from ...store import LOCK_TIMEOUT, Claim, Depth, Looks, Order, Put, Record, Store
@@ -141,14 +142,22 @@ class Stock:
             if works(self.dumps, item):
                 raise  # a signal handler's exception, and no fault of the item
             return self._keep_volatile(item, telling.named(error), error)
+        if type(payload) is not bytes:
+            payload = self._in_bytes(item, payload)
         return live.escape(payload) if payload < b"\1" and payload else payload
+
+    def _in_bytes(self, item: object, payload: object) -> bytes:
+        try:
+            return in_bytes(payload)
+        except TypeError as error:
+            raise self._refusal(item, str(error)) from None
 
     def _encode_marker(self, item: object) -> bytes:
         if self.objects.markers is Markers.DROP:
             return self._keep(item)
         if item is not None:
             return self._keep_volatile(item, _BARE + (_OR_DROP if self.store.capabilities.exclusive else ""))
-        return live.escape(self.dumps(item))
+        return live.escape(self._in_bytes(item, self.dumps(item)))
 
     # Objects that are kept as they are
 
