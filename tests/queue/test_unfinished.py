@@ -462,3 +462,25 @@ def test_nobody_is_woken_for_a_join_that_is_over(store: Store) -> None:
     q: Queue[int] = Queue(store=store, ack="task_done")
     q.join()
     assert q._line.counts.joining == 0
+
+
+def test_a_call_of_a_thread_that_holds_nothing_counts_for_what_its_holder_has_left(store: Store) -> None:
+    """One call each, and two items: both are done, whoever calls last."""
+    q: Queue[int] = Queue(store=store)
+    q.put_many(range(2))
+    assert [q.get(), q.get()] == [0, 1]
+    in_thread(q.task_done)
+    q.task_done()
+    assert store.depth(q.name).unfinished == 0
+    q.join()
+
+
+def test_a_count_that_was_set_too_low_leaves_no_debt(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    q.put_many(range(2))
+    assert [q.get(), q.get()] == [0, 1]
+    q.unfinished_tasks = 1
+    q.task_done()
+    q.task_done()
+    q.put(2)
+    assert q.unfinished_tasks == 1
