@@ -323,15 +323,20 @@ def test_what_others_do_between_a_look_and_a_change_counts(store: Store) -> None
     and join() waited for ever."""
     q: Queue[int] = Queue(store=store)
     q.put_many(range(3))
+    got, held = threading.Event(), threading.Event()
 
     def work() -> None:
         q.get()
+        got.set()
+        assert held.wait(PATIENCE)
         q.task_done()
 
     worker = threading.Thread(target=work)
+    worker.start()
+    assert got.wait(PATIENCE)
     with q.mutex:
         read = q.unfinished_tasks
-        worker.start()
+        held.set()
         while q._line.unfinished() == read:
             time.sleep(0.001)
         q.unfinished_tasks = read + 1
