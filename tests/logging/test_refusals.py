@@ -290,7 +290,8 @@ def test_of_a_dead_letter_it_is_said_which_record_it_was(
             record.getMessage()
 
     logger = logger_of(QueueHandler(place))
-    listener = listen(Sink(Formats(), retries=2, **FAST), *[Noting() for _ in range(others)])
+    sinks: list[logging.Handler] = [Formats(), *(Noting() for _ in range(others))]
+    listener = listen(*(Sink(each, retries=2, **FAST) for each in sinks))
     logger.info("before")
     logger.info("a count of %d", "many")
     assert listener.flush(PATIENCE)
