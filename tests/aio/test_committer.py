@@ -11,6 +11,7 @@ import pytest
 
 from pqadapters.durability import Survives
 from pqadapters.errors import DiskError, LimitReached, OutcomeUnknown, StoreError, StoreForked, StoreLocked
+from pqadapters.stdlib._loops import committer as committers
 from pqadapters.stdlib._loops.committer import Committer
 from pqadapters.stdlib.asyncio import Queue, QueueFull
 from pqadapters.store import Put
@@ -65,6 +66,27 @@ def test_a_put_at_power_that_is_cancelled_is_stored_or_not(tmp_path: Path) -> No
             await q.put(9)
             found = [q.get_nowait() for _ in range(q.qsize())]
             assert found in ([9], [0, 9])
+
+    run(main())
+
+
+def test_a_put_behind_any_number_that_are_cancelled_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million of them in front of it kept it from its turn."""
+    monkeypatch.setattr(committers, "_AT_ONCE", 1)  # as many batches as a million have
+    taken: list[str] = []
+
+    async def main() -> None:
+        committer = Committer(lambda items, puts: taken.extend(items), lambda: None, lambda: None)
+
+        def put(item: str, place: int) -> asyncio.Task[None]:
+            return asyncio.ensure_future(committer.put(item, Put("q", b""), place))
+
+        first, *cancelled, last = [put(item, place) for place, item in enumerate(["a", *"b" * 2000, "c"])]
+        await asyncio.sleep(0)
+        for each in cancelled:
+            each.cancel()
+        await asyncio.wait_for(asyncio.gather(first, last), PATIENCE)
+        assert taken == ["a", "c"]
 
     run(main())
 

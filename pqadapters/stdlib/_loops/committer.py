@@ -89,11 +89,11 @@ class Committer:
         self._loop = None
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch = [each for each in self._pending[:_AT_ONCE] if not each.done.done()]
-        del self._pending[:_AT_ONCE]
+        batch: list[_Pending] = []
+        while self._pending and not batch:
+            batch = [each for each in self._pending[:_AT_ONCE] if not each.done.done()]
+            del self._pending[:_AT_ONCE]
         if not batch:
-            if self._pending:
-                self._go_on(loop)
             return
         self._loop, self._under_way, self.had = loop, len(batch), self._ready()
         job = self._begun([(each.item, each.put) for each in batch])
