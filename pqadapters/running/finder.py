@@ -76,8 +76,10 @@ class Finder:
         ours = finders.index(self) if self in finders else -1
         for finder in finders[ours + 1 :]:
             find: Any = getattr(finder, "find_spec", None)
-            if find is None:  # of an old kind; Python goes on with it
-                return None
+            if find is None:
+                if _finds_as_of_old(finder, name, path):  # Python goes on with it
+                    return None
+                continue
             spec: ModuleSpec | None = find(name, path, target)
             if spec is not None:
                 return spec
@@ -205,6 +207,14 @@ class _Code:
         plain: Any = type(self._loader).get_code
         found: CodeType | None = plain(self._loader, fullname)
         return found
+
+
+def _finds_as_of_old(finder: Any, name: str, path: Sequence[str] | None) -> bool:
+    """Whether a finder without `find_spec` has the module, or fails: Python passes over such from 3.12 on."""
+    if sys.version_info >= (3, 12):
+        return False
+    find = getattr(finder, "find_module", None)
+    return find is None or find(name, path) is not None
 
 
 def _call_after(name: str, spec: ModuleSpec, call: Callable[[ModuleType], object]) -> None:

@@ -497,6 +497,31 @@ def test_other_finders_keep_their_say(tmp_path: Path) -> None:
     assert place.well("app.py") == place.well("app.py", run=None)
 
 
+def test_a_finder_of_the_old_kind_has_its_own_modules_alone(tmp_path: Path) -> None:
+    """Where one stood behind ours nothing was swapped any more, on the versions that pass over it, too."""
+    program = """
+        import sys, types
+        class Old:
+            def find_module(self, name, path=None):
+                return self if name == "old" else None
+            def load_module(self, name):
+                sys.modules[name] = types.ModuleType(name)
+                return sys.modules[name]
+        sys.meta_path.insert(1, Old())
+        import module
+        print(module.queue.Queue)
+        try:
+            import old
+            print(old.__name__)
+        except ImportError as error:
+            print(error)
+    """
+    place = Place(tmp_path, {"app.py": program, "module.py": "import queue\n"})
+    swapped, old = place.well("app.py")
+    assert swapped == f"<class '{OURS}queue.Queue'>"
+    assert old == place.well("app.py", run=None)[1]
+
+
 def test_what_lies_where_run_was_started_isnt_imported(tmp_path: Path) -> None:
     """On 3.13 `import pqadapters` itself imported the queue.py that lies there, and found no ShutDown in it."""
     app = "import queue\ntry:\n    import shelf\nexcept ImportError as error:\n    print(error, queue.Queue)\n"
