@@ -333,6 +333,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except QueueEmpty:
                 begun = None
             except _BUSY as error:
+                if self._line.flags.cut:
+                    raise QueueShutDown from None
                 turn = stdlib.get_running_loop().create_future()
                 turn.set_result(None)
                 place = next(self._places) if place is None else place
@@ -488,6 +490,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except OutcomeUnknown:  # it may be stored
                 raise
             except _BUSY as error:
+                self._check_not_shut()
                 self._standing.add(place)
                 begun = await stand_aside(begun, error)
 

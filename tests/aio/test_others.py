@@ -16,7 +16,7 @@ import pytest
 from pqadapters.errors import StoreLocked
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib._loops import waiting
-from pqadapters.stdlib.asyncio import Queue
+from pqadapters.stdlib.asyncio import Queue, QueueShutDown
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
 from tests.home.world import child
@@ -137,6 +137,32 @@ def test_a_get_waits_for_a_database_that_is_locked_for_long(
 
     run(main())
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("maxsize", [0, 2])
+def test_who_waits_for_a_database_that_is_locked_is_told_of_shutdown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maxsize: int
+) -> None:
+    """A get waited on for as long as the lock was held, a put into a queue with a maxsize until it was refused."""
+    monkeypatch.setattr(waiting, "LOCK_TIMEOUT", PATIENCE)
+    path = tmp_path / "q.db"
+
+    async def main() -> None:
+        async with Queue[int](maxsize, store=f"sqlite:///{path}?durability=process") as q:
+            await q.put(1)
+            other = sqlite3.connect(path, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            waits = [asyncio.ensure_future(each) for each in (q.get(), q.put(2), q.put(3))]
+            await turns()
+            q.shutdown(immediate=True)
+            done, _ = await asyncio.wait(waits, timeout=PATIENCE / 2)
+            other.rollback()
+            other.close()
+            assert [type(each.exception()) for each in waits if each in done] == [QueueShutDown] * 3
+
+    run(main())
+    with threaded.Queue[int](store=f"sqlite:///{path}") as q:
+        assert q.get_nowait() == 1 and q.empty()
 
 
 def test_the_loop_goes_on_while_others_have_the_database_locked(
