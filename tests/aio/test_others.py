@@ -162,7 +162,8 @@ def test_who_waits_for_a_database_that_is_locked_is_told_of_shutdown(
 
     run(main())
     with threaded.Queue[int](store=f"sqlite:///{path}") as q:
-        assert q.get_nowait() == 1 and q.empty()
+        assert q.get_nowait() == 1
+        assert q.empty()
 
 
 def test_the_loop_goes_on_while_others_have_the_database_locked(
