@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -23,11 +24,14 @@ import pytest
 
 import pqadapters.persistqueue as ours
 from pqadapters.errors import DiskError, StoreError
+from pqadapters.persistqueue import conversion
 from pqadapters.persistqueue.conversion import directories, is_theirs, moving
 from pqadapters.serializers import pickle
+from pqadapters.store import Op, Store
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.segment import predecessor as files
+from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite.takeover import predecessor as databases
 from tests.crash.trees import TreeDisk, build, die_at, one_by_one, power_cuts, refuse_at
 from tests.home.world import Child, child
@@ -209,6 +213,49 @@ def test_sigkill_at_system_calls_of_a_databases_conversion(database: Path, tmp_p
             killed += done.returncode != 0
             check_database(path, states)
     assert killed > 30
+
+
+def test_sigkill_around_each_commit_into_another_store(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was put there to have ids of its own goes with the next one, too."""
+    path = str(_copy(database, tmp_path / "q") / "data.db")
+    monkeypatch.setattr(moving, "_AT_ONCE", 25)
+
+    def move(store: Store) -> dict[str, dict[str, int]]:
+        return {part.name: part.counts for part in conversion.move_database(path, store).parts}
+
+    with SqliteStore(tmp_path / "whole.db") as store:
+        expected = move(store)
+    assert len(expected["ack_queue_default"]) == 5
+    for nth in itertools.count():
+        with child(lambda me, nth=nth: _move_dying(move, tmp_path / f"{nth}.db", nth)) as process:
+            status = process.wait()
+            assert status in (0, -signal.SIGKILL)
+        with SqliteStore(tmp_path / f"{nth}.db") as store:
+            assert move(store) == expected
+            assert store.depth(moving._RESERVED).unfinished == 0
+        if status == 0:
+            break
+    assert nth > 20
+
+
+def _move_dying(move: Callable[[Store], object], target: Path, nth: int) -> None:
+    """Dies before every commit, and behind every one."""
+    store, count = SqliteStore(target), itertools.count()
+    real = store.commit
+
+    def commit(*ops: Op, **options: Any) -> Any:
+        if next(count) == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done = real(*ops, **options)
+        if next(count) == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    vars(store)["commit"] = commit
+    move(store)
+    store.close()
 
 
 def test_power_cuts_where_the_new_database_takes_the_place(database: Path, tmp_path: Path) -> None:
