@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,7 @@ def test_sigkill_around_each_commit_into_another_store(
         expected = move(store)
     assert len(expected["ack_queue_default"]) == 5
     for nth in itertools.count():
-        with child(lambda me, nth=nth: _move_dying(move, tmp_path / f"{nth}.db", nth)) as process:
+        with child(partial(_move_dying, move, tmp_path / f"{nth}.db", nth)) as process:
             status = process.wait()
             assert status in (0, -signal.SIGKILL)
         with SqliteStore(tmp_path / f"{nth}.db") as store:
@@ -240,7 +241,7 @@ def test_sigkill_around_each_commit_into_another_store(
     assert nth > 20
 
 
-def _move_dying(move: Callable[[Store], object], target: Path, nth: int) -> None:
+def _move_dying(move: Callable[[Store], object], target: Path, nth: int, me: Child) -> None:
     """Dies before every commit, and behind every one."""
     store, count = SqliteStore(target), itertools.count()
     real = store.commit
