@@ -25,6 +25,7 @@ from pqadapters.persistqueue import serializers
 from pqadapters.persistqueue._digests import owed
 from pqadapters.persistqueue.conversion import framing, unique
 from pqadapters.serializers import msgpack
+from pqadapters.store import Delete, Op
 from tests.segment.programs import run, running, said
 
 from . import theirs
@@ -250,6 +251,30 @@ def test_a_unique_acknowledging_queue(path: str) -> None:
         again.clear_acked_data(keep_latest=0)
         assert again.put("a")
         assert all_of(again) == [{"z": 1, "y": {"x": 2}}, (1, 2), "b", "a"]
+
+
+def test_an_item_that_goes_while_a_unique_queue_is_opened_keeps_no_other_from_being_known(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [{"z": n, "y": 0} for n in range(4)]
+    q = old.UniqueAckQ(path)
+    for item in items:
+        q.put(item)
+        q.ack(q.get())
+    q.close()
+    real = unique._Work._all_or_each
+
+    def go(work: unique._Work, changes: list[list[Op]]) -> None:
+        with ours.SQLiteQueue(path) as other:
+            key = next(iter(other._store.keys(work._rows)))
+            other._store.commit(Delete(work._rows, key))
+        real(work, changes)
+
+    monkeypatch.setattr(unique._Work, "_all_or_each", go)
+    with ours.UniqueAckQ(path) as again:
+        again_put = [again.put(dict(sorted(item.items()))) for item in items]
+        assert again_put[1:] == [None, None, None]
+        assert again_put[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
