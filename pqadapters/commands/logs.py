@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import logging.config
@@ -235,7 +236,7 @@ class _Shown(logging.Handler):
     def __init__(self, stream: TextIO, text: str | None) -> None:
         super().__init__()
         self.unread = False  #: whether the pipe's reader has gone
-        self._stream = stream
+        self._stream = _buffered(stream)
         others = dict.fromkeys(_FIELD.findall(text or ""), "")  # an extra that not all records have
         self._formatter = None if text is None else logging.Formatter(text, defaults=others)
         self._needed = () if {"message", "msg"} & others.keys() else tuple(others)  #: else a line says nothing
@@ -245,6 +246,7 @@ class _Shown(logging.Handler):
         """Raises OSError."""
         lines = "".join(self._line(record) + "\n" for record in records)
         try:
+            self._stream.flush()  # what the last try left: another one would add a copy to that
             self._stream.write(self._writable(lines))
             self._stream.flush()
         except BrokenPipeError:
@@ -287,3 +289,11 @@ class _Shown(logging.Handler):
             click.echo(f"--format isn't made for all records; others are shown by the usual one: {problem}", err=True)
         self._fits = False
         return line
+
+
+def _buffered(stream: TextIO) -> TextIO:
+    """The same file behind a buffer, where it has none: with PYTHONUNBUFFERED Python passes over it that the system has
+    taken but a part of what was written."""
+    if not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+        return stream
+    return open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,11 +19,14 @@ from typing import Any
 import pytest
 
 from pqadapters import PDict
+from pqadapters.commands.logs import _Shown
 from pqadapters.logging.handlers import QueueListener
 from pqadapters.stdlib.queue import Queue
 from tests.commands.command import bytes_in, call, out, process, refusal
 from tests.logging.programs import ROOT, ran, running
 from tests.logging.sinks import PATIENCE
+
+CAPACITY = 64 << 10
 
 LEFT = """
 class Down(logging.Handler):
@@ -131,6 +137,53 @@ def test_a_format_with_a_slip_in_the_messages_name(tmp_path: Path) -> None:
     assert [line.partition("app: ")[2] for line in done.stdout.splitlines()] == ["lone \\ud800", "with an id"]
     (line,) = done.stderr.splitlines()
     assert line.endswith("others are shown by the usual one: they have no 'mesage'")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_a_full_disk_has_no_room_for_is_left(tmp_path: Path, small: Path, unbuffered: str) -> None:
+    """With PYTHONUNBUFFERED what didn't fit was taken for shown, and was gone."""
+    place = str(tmp_path / "spool")
+    each = "for number in range(2000): logger.info('m %d %s.', number, 'x' * 50)"
+    ran(f"logger.addHandler(QueueHandler(place))\n{each}", place)
+    command = [sys.executable, "-m", "pqadapters", "logs", "drain", place, "--timeout", "1"]
+    with open(small / "shown", "wb") as file:
+        ended = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, stdout=file, stderr=subprocess.PIPE
+        )
+    assert ended.returncode == 1
+    assert b"No space left on device" in ended.stderr
+    shown = (small / "shown").read_text()
+    assert len(shown) == CAPACITY
+    there = {int(number) for number in re.findall(r"m (\d+) x+\.", shown + out("logs", "drain", place))}
+    assert there == set(range(2000))
+
+
+class _Full(io.RawIOBase):
+    """A file on a disk that has no room for a while."""
+
+    def __init__(self, tries: int) -> None:
+        self.tries, self.has = tries, b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.tries -= 1
+        if self.tries >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.has += bytes(data)
+        return len(data)
+
+
+def test_what_a_try_has_left_in_the_buffer_gets_no_copies() -> None:
+    """Each try added one; all of them were shown once there was room."""
+    file, record = _Full(tries=5), logging.makeLogRecord({"msg": "a line"})
+    shown = _Shown(io.TextIOWrapper(io.BufferedWriter(file)), "%(message)s")
+    for _ in range(5):
+        with pytest.raises(OSError, match="No space"):
+            shown.emit_batch([record])
+    shown.emit_batch([record])
+    assert file.has == b"a line\n" * 2  # the one that was left, and that which is confirmed
 
 
 def test_without_a_stdout(tmp_path: Path) -> None:
