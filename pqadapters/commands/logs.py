@@ -236,7 +236,8 @@ class _Shown(logging.Handler):
     def __init__(self, stream: TextIO, text: str | None) -> None:
         super().__init__()
         self.unread = False  #: whether the pipe's reader has gone
-        self._stream = _buffered(stream)
+        self._stream = stream
+        self._left = b""  #: of the last try, where the stream has no buffer for that
         others = dict.fromkeys(_FIELD.findall(text or ""), "")  # an extra that not all records have
         self._formatter = None if text is None else logging.Formatter(text, defaults=others)
         self._needed = () if {"message", "msg"} & others.keys() else tuple(others)  #: else a line says nothing
@@ -246,12 +247,30 @@ class _Shown(logging.Handler):
         """Raises OSError."""
         lines = "".join(self._line(record) + "\n" for record in records)
         try:
-            self._stream.flush()  # what the last try left: another one would add a copy to that
-            self._stream.write(self._writable(lines))
-            self._stream.flush()
+            self._write(self._writable(lines))
         except BrokenPipeError:
             self.unread = True
             raise
+
+    def _write(self, text: str) -> None:
+        """All of it, behind what the last try left, to which another one would add a copy."""
+        raw = getattr(self._stream, "buffer", None)
+        if isinstance(raw, io.RawIOBase):
+            self._finish(raw)
+            self._left = text.replace("\n", os.linesep).encode(self._stream.encoding, self._stream.errors or "strict")
+            self._finish(raw)
+        else:
+            self._stream.flush()
+            self._stream.write(text)
+            self._stream.flush()
+
+    def _finish(self, raw: io.RawIOBase) -> None:
+        """With PYTHONUNBUFFERED: Python's own streams pass over it that the system has taken but a part."""
+        while self._left:
+            taken = raw.write(self._left)
+            if taken is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            self._left = self._left[taken:]
 
     def _writable(self, text: str) -> str:
         """What the stream has no character for, as Python writes it: it is no reason for a dead letter."""
@@ -289,11 +308,3 @@ class _Shown(logging.Handler):
             click.echo(f"--format isn't made for all records; others are shown by the usual one: {problem}", err=True)
         self._fits = False
         return line
-
-
-def _buffered(stream: TextIO) -> TextIO:
-    """The same file behind a buffer, where it has none: with PYTHONUNBUFFERED Python passes over it that the system has
-    taken but a part of what was written."""
-    if not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
-        return stream
-    return open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
