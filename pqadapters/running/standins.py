@@ -29,32 +29,40 @@ class StandIn(ModuleType):
 
     _real: ModuleType
     _mirror: ModuleType | None
+    _gone: set[str]  #: names of its own that the program has deleted
 
     @property
     def __dict__(self) -> dict[str, Any]:
         ours = {name: value for name, value in _variables(self).items() if name != "__getattr__"}
-        return {**vars(self._real), **ours}
+        theirs = {name: value for name, value in vars(self._real).items() if name not in self._gone}
+        return {**theirs, **ours}
 
     @__dict__.setter
     def __dict__(self, value: object) -> None:
         raise AttributeError("readonly attribute")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _variables(self):
+        if name in _variables(self) or name in self._gone:
             _variables(self)[name] = value
+            self._gone.discard(name)
             return
         setattr(self._real, name, value)
         if self._mirror is not None and name in vars(self._mirror) and not name.startswith("__"):
             setattr(self._mirror, name, value)  # such as shelve.Pickler, which programs replace
 
     def __delattr__(self, name: str) -> None:
-        if name in _variables(self):
-            del _variables(self)[name]
+        variables = _variables(self)
+        if name in variables:
+            del variables[name]
+            self._gone.add(name)
+            variables["__getattr__"] = partial(_unless_gone, self._real, self._gone)
+        elif name in self._gone:
+            super().__delattr__(name)  # it says that there is none
         else:
             delattr(self._real, name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*dir(self._real), *vars(self)})
+        return sorted({*dir(self._real), *vars(self)} - self._gone)
 
 
 _WARNING = 30  #: logging's, which needn't be loaded for it
@@ -67,11 +75,18 @@ def _variables(module: ModuleType) -> dict[str, Any]:
     return found
 
 
+def _unless_gone(real: ModuleType, gone: set[str], name: str) -> Any:
+    if name in gone:
+        raise AttributeError(f"module {real.__name__!r} has no attribute {name!r}")
+    return getattr(real, name)
+
+
 def stand_in(real: ModuleType, mirror: ModuleType | None, own: Mapping[str, Any], inner: Collection[str]) -> StandIn:
     """One for `real` with the names in `own`; `inner` are modules of it that have stand-ins, as soon as they are there.
     It has a class of its own, in which these are properties."""
     members: dict[str, Any] = {name: property(partial(_inner, name=name)) for name in inner}
-    kind = type("module", (StandIn,), {**members, "_real": real, "_mirror": mirror, "__module__": "builtins"})
+    fixed = {"_real": real, "_mirror": mirror, "_gone": set[str](), "__module__": "builtins"}
+    kind = type("module", (StandIn,), {**members, **fixed})
     made: StandIn = kind(real.__name__)
     variables = _variables(made)
     variables.clear()

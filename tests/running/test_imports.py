@@ -497,6 +497,30 @@ def test_other_finders_keep_their_say(tmp_path: Path) -> None:
     assert place.well("app.py") == place.well("app.py", run=None)
 
 
+def test_a_name_of_ours_that_is_deleted_and_put_back(tmp_path: Path) -> None:
+    """As pytest's monkeypatch does. The standard library's was there in its place, and then ours in the standard
+    library's module, for everybody."""
+    program = """
+        import queue, sys
+        kept = queue.Queue
+        del queue.Queue
+        print(hasattr(queue, "Queue"), "Queue" in vars(queue), "Queue" in dir(queue), hasattr(queue, "LifoQueue"))
+        try:
+            del queue.Queue
+        except AttributeError as error:
+            print(error)
+        try:
+            queue.Queue
+        except AttributeError as error:
+            print(error)
+        queue.Queue = kept
+        print(queue.Queue is kept, "Queue" in vars(queue), "Queue" in dir(queue))
+        print(sys.modules["queue"].Queue.__module__)
+    """
+    place = Place(tmp_path, {"app.py": program})
+    assert place.well("app.py") == place.well("app.py", run=None)
+
+
 def test_a_finder_of_the_old_kind_has_its_own_modules_alone(tmp_path: Path) -> None:
     """Where one stood behind ours nothing was swapped any more, on the versions that pass over it, too."""
     program = """
