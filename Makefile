@@ -5,13 +5,15 @@ JOBS ?= 3
 
 # What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well, on
 # the oldest its sqlite3; less on one that stands between two others. What is on the disk at each moment is the same on all,
-# and so is what becomes of a full one, and what a later process finds. So their files are in memory, if there is enough.
+# and so is what becomes of a full one, what a later process finds, and where calls on a database are interrupted. So their files
+# are in memory, if there is enough.
 SEGMENT_PART := tests/test_signatures.py tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging
 SEGMENT_PART += tests/executors/test_cpython_threads.py tests/executors/test_cpython_processes.py
 SAME_ON_ALL := test_crash_states.py test_full_disk.py test_small_disk.py test_room.py test_limits.py mappings/test_interrupts.py
 SAME_ON_ALL += queue/test_left_behind.py queue/test_volatile.py processes/test_restarts.py test_sigkill.py mappings/test_damage.py
 SAME_ON_ALL += logging/test_processes.py logging/test_left_behind.py logging/test_turns.py logging/test_record_damage.py
 SAME_ON_ALL += mappings/test_machine.py mappings/test_processes.py home/test_adoption.py sqlite/test_large_items.py
+SAME_ON_ALL += sqlite/test_interrupts.py
 PASSED_OVER := $(patsubst %,--ignore-glob='*/%',$(SAME_ON_ALL))
 LESS_3.12 := tests/queue tests/aio $(wildcard tests/*/test_cpython*.py)
 ALSO_3.10 := tests/sqlite
