@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
+import queue as stdlib_queue
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pqadapters.logging.handlers import Sink
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink
 
-from .sinks import PATIENCE, Batching, Hanging, Noting
+from .sinks import PATIENCE, Batching, Hanging, Noting, logger_of
 
 NEVER, NOW = threading.Event(), threading.Event()  #: whether listening ends
 NOW.set()
@@ -89,3 +92,48 @@ def test_nobody_waits_for_the_lock_of_a_handler_that_hangs_when_listening_ends(b
     hanging.go_on.set()
     thread.join(PATIENCE)
     assert found == [(1, None)]
+
+
+class Dispatching:
+    """As in the standard library's logging cookbook: no handler, and hands records to the loggers of their names."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def handle(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+        if record.getMessage() == "refused":
+            raise ValueError("refused")
+
+
+def test_what_has_a_handle_and_is_no_handler_is_a_sink(tmp_path: Path) -> None:
+    """Its QueueListener raised TypeError where it was started."""
+    both, spool = [Dispatching(), Dispatching()], tmp_path / "spool"
+    logger = logger_of(QueueHandler(spool, handlers=both))
+    listener = QueueListener(spool, *both)
+    listener.start()
+    logger.info("one")
+    assert listener.flush(PATIENCE)
+    assert listener.sinks() == ["Dispatching-0", "Dispatching-1"]
+    listener.stop()
+    assert [each.messages for each in both] == [["one"]] * 2
+
+
+def test_what_is_no_handler_and_raises_is_asked_again_until_it_is_a_dead_letter(begun: list[Sink]) -> None:
+    dispatching: Any = Dispatching()
+    sink = _begin(begun, Sink(dispatching))
+    record = logging.LogRecord("a", logging.INFO, "a.py", 1, "refused", (), None)
+    done, failure = sink.deliver([record], True, NEVER)
+    assert (done, failure is not None and failure.text) == (0, "ValueError: refused")
+
+
+def test_what_is_no_handler_and_raises_ends_no_listener_of_a_queue_in_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    queue, dispatching = stdlib_queue.SimpleQueue[object](), Dispatching()
+    logger = logger_of(QueueHandler(queue))
+    with QueueListener(queue, dispatching):
+        for message in ("refused", "one"):
+            logger.info(message)
+    assert dispatching.messages == ["refused", "one"]
+    assert "ValueError: refused" in capsys.readouterr().err

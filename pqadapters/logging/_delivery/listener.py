@@ -249,7 +249,8 @@ class QueueListener(stdlib.QueueListener):
                 try:
                     given.handle(record)
                 except Exception:
-                    handler.handleError(record)
+                    reports = handler if isinstance(handler, Handler) else NullHandler()
+                    reports.handleError(record)
 
     def _is_overridden(self) -> bool:
         return any(getattr(getattr(self, name), "__func__", None) is not ours for name, ours in _OURS.items())

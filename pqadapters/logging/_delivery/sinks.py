@@ -47,11 +47,24 @@ class Failure(NamedTuple):
         return isinstance(self.error, Full)
 
 
+class _Handling(logging.Handler):
+    """What has a `handle(record)` and is no handler: of a listener's the standard library's asks for no more."""
+
+    def __init__(self, given: Any) -> None:
+        level = getattr(given, "level", None)
+        super().__init__(level if isinstance(level, int) else logging.NOTSET)
+        self.given = given
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.given.handle(record)
+
+
 class Sink(logging.Handler):
     """A handler with options for its delivery; a listener makes one of each plain handler that it is given. A level and
     filters of its own come beside the handler's, a formatter is the handler's.
 
-    `handler`: a handler, or the name of one in `dictConfig`. `check(record)` is called behind it: false is a failure.
+    `handler`: a handler, the name of one in `dictConfig`, or what has a `handle(record)`. `check(record)` is called
+    behind it: false is a failure.
     `name`: what its backlog is kept under. `retries`: so often a record is tried that is refused, beside the try in
     which it was one of a batch, or handed to several sinks. `backoff`: seconds from the first pause to the longest.
     `batch`, `batch_wait`: a handler with `emit_batch(records)` gets up to so many, collected for up to so many seconds.
@@ -71,7 +84,9 @@ class Sink(logging.Handler):
     ) -> None:
         super().__init__()
         if not isinstance(handler, (logging.Handler, str)):
-            raise TypeError(f"a sink is a logging handler, not {handler!r}")
+            if not callable(getattr(handler, "handle", None)):
+                raise TypeError(f"a sink is a logging handler, not {handler!r}")
+            handler = _Handling(handler)
         if not (check is None or callable(check)) or not (name is None or isinstance(name, str)):
             raise TypeError("check is a function of a record, name is text")
         numbers = [*backoff, batch_wait, retries] if isinstance(backoff, (tuple, list)) else [None]
@@ -121,7 +136,12 @@ class Sink(logging.Handler):
     def key(self, number: int) -> str:
         """The name of its backlog; `number` counts the handlers of a kind."""
         named = self._given_name or self.get_name() or self.handler.get_name()
-        return named or f"{type(self.handler).__qualname__}-{number}"
+        return named or f"{self.kind}-{number}"
+
+    @property
+    def kind(self) -> str:
+        handler = self.handler
+        return type(handler.given if isinstance(handler, _Handling) else handler).__qualname__
 
     def emit(self, record: logging.LogRecord) -> None:
         """Where it is used as a handler: past the queue."""
@@ -286,9 +306,8 @@ def sinks_of(handlers: Sequence[Any]) -> dict[str, Sink]:
         sink = handler if isinstance(handler, Sink) else Sink(handler)
         if isinstance(sink.handler, Sink):  # it was given by its name
             sink = sink.handler
-        kind = type(sink.handler).__qualname__
-        name = sink.key(kinds.get(kind, 0))
-        kinds[kind] = kinds.get(kind, 0) + 1
+        name = sink.key(kinds.get(sink.kind, 0))
+        kinds[sink.kind] = kinds.get(sink.kind, 0) + 1
         if name in sinks:
             raise ValueError(f"two sinks are named {name!r}: their backlogs would be one")
         sinks[name] = sink
