@@ -303,6 +303,23 @@ def test_of_a_dead_letter_it_is_said_which_record_it_was(
         assert f"('a count of %d' with ('many',), logged as app in {__file__}, line " in told
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_record_that_is_refused_is_told_of_before_it_is_a_dead_letter(
+    place: str, listen: Listen, others: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A program that ends within seconds heard of none, and so did its next run, which tries them anew."""
+    sink = Noting(lambda message: ValueError("too late") if message == "4" else ValueError("no"))
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(sink, retries=1000, backoff=(0.05, 0.1)), *[Noting() for _ in range(others)])
+    for number in range(5):
+        logger.info("%d", number)
+    sink.until(lambda: sink.tries.count("4") > 3)  # whoever delivers has told of all by then
+    listener.stop(drain_timeout=0.0)
+    told = [message for message in caplog.messages if "refuses a log record, and is asked again" in message]
+    assert [text.split(" (")[0].partition(": ")[2] for text in told] == ["ValueError: no", "ValueError: too late"]
+    assert all("logged as app in" in text for text in told)
+
+
 @pytest.mark.parametrize("heard", [False, True])
 def test_why_nothing_is_delivered_is_told_where_no_other_handler_hears_of_it(
     place: str, heard: bool, capsys: pytest.CaptureFixture[str]

@@ -42,6 +42,7 @@ class Post:
         self._tries = 0  #: outages in a row
         self._alone = 0  #: so many records are delivered one by one: one of them spoils a batch
         self._trouble = ""  #: why its thread couldn't work
+        self._refusal = ""  #: why it refused the record that was told of last
         self._refusals: dict[tuple[int, int], int] = {}  #: how often a record was refused, by its store and its id
 
     @property
@@ -129,7 +130,15 @@ class Post:
             del self._refusals[key]
         else:
             self._put_off(store, claim, self.sink.pause(refusals))
+            if refusals == 1:
+                self._tell_of_refusal(claim, failure.text)
         del work[0]
+
+    def _tell_of_refusal(self, claim: Claim, reason: str) -> None:
+        """Of the first with that reason in a row: a program that ends before it is a dead letter would hear of none."""
+        if reason != self._refusal:
+            self._refusal = reason
+            _log.warning("%s refuses a log record, and is asked again: %s%s", self.name, reason, self._which(claim))
 
     def _put_off(self, store: Store, claim: Claim, seconds: float) -> None:
         with suppress(LeaseLost):
