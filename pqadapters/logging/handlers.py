@@ -109,7 +109,8 @@ class QueueHandler(stdlib.QueueHandler):
     """A handler that puts records into a spool, or into a queue of the program's own.
 
     `queue`: a directory, a URL (`sqlite:////abs/file.db`), a `SpoolQueue`, a durable queue of `pqadapters.stdlib` or
-    persistqueue's `Queue`, or any other queue, which isn't taken for a durable one. `path`: the same, for `dictConfig`.
+    persistqueue's `Queue`, or any other queue, which isn't taken for a durable one; of a subclass with an `enqueue` or
+    `emit` of its own whatever that puts records into. `path`: the same, for `dictConfig`.
     `handlers`, `respect_handler_level`: the sinks of a listener of its own, which starts at the first record; in
     `dictConfig` their names. `listener`: what makes that listener. The other options are those of `SpoolQueue`.
     Raises TypeError and ValueError for arguments.
@@ -138,10 +139,9 @@ class QueueHandler(stdlib.QueueHandler):
             queue = SpoolQueue(path, **options)
         elif isinstance(queue, (str, os.PathLike)):
             queue = SpoolQueue(queue, **options)
-        elif queue is None:
-            raise TypeError("queue is a directory, a URL or a queue")
-        elif not hasattr(queue, "put_nowait"):
-            raise TypeError(f"queue is a directory, a URL or a queue, not {queue!r}")
+        elif not (hasattr(queue, "put_nowait") or self._puts_by_itself()):
+            found = "" if queue is None else f", not {queue!r}"
+            raise TypeError(f"queue is a directory, a URL or a queue{found}")
         elif options:
             raise TypeError(f"{', '.join(options)}: options of a spool; this handler was given a queue")
         elif is_made_unasked(queue):
@@ -158,13 +158,18 @@ class QueueHandler(stdlib.QueueHandler):
             super().createLock()  # a subclass may count on it that one thread at a time is in its `emit`
         kind = type(self)
         self._prepares = kind.prepare is not QueueHandler.prepare
-        self._puts = kind.enqueue is not QueueHandler.enqueue or kind.emit is not QueueHandler.emit
+        self._puts = self._puts_by_itself()
         self._plain = kind.enqueue is QueueHandler.enqueue and not self._prepares
         given = list(handlers)
         if given or listener is not None:
             make = QueueListener if listener is None else listener_of(listener)
             sinks = [each if isinstance(each, Sink) else Sink(each) for each in given]
             self.listener = make(queue, *sinks, respect_handler_level=respect_handler_level)
+
+    @classmethod
+    def _puts_by_itself(cls) -> bool:
+        """Whether its queue may be anything, such as a socket."""
+        return cls.enqueue is not QueueHandler.enqueue or cls.emit is not QueueHandler.emit
 
     def createLock(self) -> None:
         """See `_NoLock`."""

@@ -388,6 +388,22 @@ def test_who_joins_a_spool_that_is_shut_down_at_once_waits_for_what_is_in_hand(t
     queue.close()
 
 
+@pytest.mark.parametrize("method", ["enqueue", "emit"])
+def test_a_subclass_that_puts_records_into_what_is_no_queue(method: str) -> None:
+    """As in the standard library's logging cookbook, into a socket of ZeroMQ's: to make one was a TypeError."""
+
+    class Sends(QueueHandler):
+        def send(self, record: logging.LogRecord) -> None:
+            self.queue.append(record.getMessage())
+
+    setattr(Sends, method, Sends.send)
+    sent = list[str]()
+    logger_of(Sends(sent)).info("%d", 1)
+    assert sent == ["1"]
+    with pytest.raises(TypeError, match="not 3"):
+        QueueHandler(3)
+
+
 def test_one_thread_at_a_time_is_in_the_emit_of_a_handler_with_another_queue() -> None:
     """As the standard library has it: a subclass may count its records, or put some of them together."""
     inside, go_on = threading.Event(), threading.Event()
