@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,10 @@ from pqadapters.store import Depth, Put, Store
 from pqadapters.stores.segment.slots import Slot, Slots
 
 from ..contract.descriptors import open_below
+from ..contract.threads import Task
+from .programs import ran
 from .sinks import PATIENCE, Hanging, Noting, eventually, logger_of, spool
+from .test_left_behind import ALL, FORKS
 
 
 def _is_open(place: Path) -> bool:
@@ -88,6 +92,22 @@ def test_a_store_that_could_not_be_opened_once_is_flushed_later(tmp_path: Path) 
     handler.close()
     assert handler.flush()
     assert noting.messages == ["late"]
+
+
+def test_a_listener_that_no_thread_can_be_had_for_keeps_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_delivery, "start_thread", refuse)
+    handler = QueueHandler(tmp_path / "spool", handlers=[Noting()])
+    logger_of(handler).info("one")
+    with pytest.raises(RuntimeError, match="can't start new thread") as kept:
+        handler.listener.start()
+    handler.close()
+    assert not _is_open(tmp_path / "spool")
+    del kept
 
 
 def test_what_waits_in_memory_stays_there() -> None:
@@ -439,6 +459,30 @@ def test_a_handler_that_the_program_lets_go_of_is_over(
     assert "handleError" not in vars(noting[0])
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_what_waits_for_the_sink_of_a_handler_that_is_gone_is_delivered_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    """Be it `left` by a dead process: nobody else may listen here for days."""
+    monkeypatch.setattr(_delivery, "_LOOK", 0.01)
+    if left:
+        ran(FORKS, tmp_path / "spool")
+    down = [True]
+    noting = Noting(lambda message: OSError("away") if down else None)
+    handler = QueueHandler(tmp_path / "spool", handlers=[Sink(noting, backoff=(0.001, 0.01))])
+    logger = logger_of(handler)
+    logger.info("one")
+    noting.until(lambda: noting.tries)
+    logger.handlers.clear()
+    del handler
+    tries = len(noting.tries)
+    noting.until(lambda: len(noting.tries) > tries + 5)
+    down.clear()
+    wanted = {"one", *(ALL if left else ())}
+    noting.until(lambda: wanted <= {*noting.messages})
+    assert eventually(lambda: not _is_open(tmp_path / "spool"))
+
+
 def test_the_next_handler_of_a_directory_delivers_where_the_program_has_let_go_of_the_last_one(tmp_path: Path) -> None:
     """`logger.handlers = [...]` a second time: the first one's sinks were given everything, for ever."""
     first, second = Noting(), Noting()
@@ -583,3 +627,13 @@ def test_a_record_that_finds_its_store_let_go_of_says_what_it_said(
     assert str(event.exception()[1]) == "the program's"
     assert spool(handler).codec.unencodable == 1
     spool(handler).close()
+
+
+def test_a_record_whose_store_somebody_else_has_closed_is_reported(tmp_path: Path) -> None:
+    """As what closes all of them at the very end of the process: it isn't tried for ever."""
+    handler, refused = QueueHandler(tmp_path / "spool"), list[object]()
+    handler.handleError = lambda record: refused.append(sys.exc_info()[0])  # type: ignore[method-assign]
+    spool(handler).store.close()
+    Task(lambda: logger_of(handler).info("late"), patience=PATIENCE).result()
+    assert refused == [StoreClosed]
+    handler.close()

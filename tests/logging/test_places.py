@@ -231,6 +231,28 @@ def test_a_store_that_refuses_all_work_until_it_is_opened_again_is(
     handler.close()
 
 
+def test_of_two_threads_that_find_such_a_store_the_second_one_goes_on_in_what_the_first_has_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, refused = QueueHandler(tmp_path / "spool"), list[str]()
+    monkeypatch.setattr(handler, "handleError", lambda record: refused.append(record.getMessage()))
+    kept, anew = spool(handler), list[Any]()
+
+    def fail(*operations: object, **options: object) -> Any:
+        kept.close()
+        anew.append(kept.store)
+        monkeypatch.setattr(kept, "_may_reopen", 1e12)  # it was just now
+        raise StorePoisoned("its disk failed")
+
+    monkeypatch.setattr(kept.store, "commit", fail)
+    logger_of(handler).info("one")
+    assert not refused
+    assert kept.store is anew[0]
+    assert kept.store.depth("inbox").ready == 1
+    kept.close()
+    handler.close()
+
+
 @pytest.mark.parametrize("own", [False, True], ids=["spool", "queue"])
 def test_what_one_of_several_sinks_waits_for_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, own: bool

@@ -20,7 +20,7 @@ from pqadapters.store import Capabilities, Put, State
 from tests.contract.threads import Task
 
 from .programs import ran
-from .sinks import PATIENCE, Hanging, Noting, Reporting, logger_of, spool
+from .sinks import PATIENCE, Hanging, Noting, Reporting, eventually, logger_of, spool
 from .test_processes import delivered, place
 
 __all__ = ["place"]
@@ -130,6 +130,42 @@ def test_who_has_lost_the_turn_works_off_nothing_of_a_sink(tmp_path: Path) -> No
     courier.stop()
     courier.thread.join(PATIENCE)
     queue.close()
+
+
+def test_who_waits_for_the_turn_again_leaves_the_sinks_queues_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has it works these off; and what it leaves there is taken up when it is ours again."""
+    place = f"sqlite:///{tmp_path}/spool.db"
+    handler, healthy = QueueHandler(place), Noting()
+    down = Noting(lambda message: ConnectionRefusedError())
+    listener = QueueListener(place, Sink(down, name="down", **FAST), Sink(healthy, name="healthy", **FAST))
+    listener.start()
+    logger_of(handler).info("0")
+    name = spool(handler).names.sink("down")
+    assert eventually(lambda: spool(handler).store.depth(name).unfinished)
+    asked = threading.Semaphore(0)
+
+    def is_anothers(turn: Turn, stopping: threading.Event) -> bool:
+        asked.release()
+        stopping.wait(0.01)
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Turn, "is_ours", is_anothers)
+        spool(handler).store.wake(spool(handler).names.inbox)
+        for _ in range(3):
+            assert asked.acquire(timeout=PATIENCE)
+        tries = len(down.tries) + 1  # one may be on its way
+        for _ in range(20):
+            assert asked.acquire(timeout=PATIENCE)
+        assert len(down.tries) <= tries
+    down.fails = lambda message: None
+    logger_of(handler).info("1")
+    assert listener.flush(PATIENCE)
+    assert down.messages == healthy.messages == ["0", "1"]
+    listener.stop()
+    spool(handler).close()
 
 
 def test_a_slot_that_is_let_go_of_in_the_middle_is_no_trouble(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
