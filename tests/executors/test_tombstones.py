@@ -167,3 +167,23 @@ def test_of_two_who_cancel_a_job_that_is_begun_neither_does(url: str, monkeypatc
             assert not future.cancel()
         assert also == [False]
         assert future.cancel()
+
+
+def test_of_two_who_cancel_a_job_at_once_both_know_that_it_is_cancelled(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cancel() was False to the slower one, as if somebody ran the job."""
+    with ThreadPoolExecutor(1, store=url) as executor, ThreadPoolExecutor(1, store=url, recover="manual") as other:
+        future = executor.using(delay=3600).submit(work.double, 21)
+        other.stats()  # it is open now
+        theirs, first = other._backlog.commit, list[bool]()
+
+        def behind_the_first(*ops: Op) -> Any:
+            if cancels(other, Set, ops) and not first:
+                first.append(future.cancel())
+            return theirs(*ops)
+
+        monkeypatch.setattr(other._backlog, "commit", behind_the_first)
+        assert other.cancel(future.job_id)
+        assert first == [True]
+        assert future.cancelled()

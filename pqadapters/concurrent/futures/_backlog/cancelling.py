@@ -136,7 +136,9 @@ def bury(backlog: Backlog, delayed: Record, future: JobFuture | None = None) -> 
 def _make_sure(backlog: Backlog, delayed: Record, id: bytes) -> bool:
     """The tombstone stays: whether it is there to."""
     ends = [Set(backlog.names.cancelled, id, SURE, _UNSURE), *backlog.forget_key(delayed.payload)]
-    return backlog.commit_ends(ends, delayed.payload, still=partial(_is_unsure, backlog, id))
+    if backlog.commit_ends(ends, delayed.payload, still=partial(_is_unsure, backlog, id)):
+        return True
+    return backlog.store.get(backlog.names.cancelled, id) == SURE  # somebody else has made it so
 
 
 def _is_in_time(backlog: Backlog, delayed: Record, future: JobFuture | None) -> bool:
