@@ -564,6 +564,7 @@ def test_who_else_logs_keeps_the_listener_of_a_handler_that_is_gone(tmp_path: Pa
 def test_a_directory_without_a_handler_is_closed_when_another_one_is_logged_to(tmp_path: Path) -> None:
     handler = QueueHandler(tmp_path / "one")
     logger_of(handler).info("one")
+    QueueHandler(tmp_path / "yet another").close()
     assert _is_open(tmp_path / "one")
     del handler
     other = QueueHandler(tmp_path / "other")
