@@ -293,3 +293,33 @@ print(os.waitstatus_to_exitcode(os.wait()[1]), len(calls), forks.forking)
         tmp_path,
     )
     assert said == ["0 2 {}"]
+
+
+def test_what_is_put_into_a_queue_of_records_in_the_middle_of_a_fork_is_stored_behind_it(tmp_path: Path) -> None:
+    """By the standard library's handler, say, which asks nobody whether its thread forks."""
+    said = ran(
+        """
+from logging.handlers import QueueHandler as Theirs
+from pqadapters import forking
+from pqadapters.logging._spools import forks
+from pqadapters.logging.handlers import SpoolQueue
+
+queue = SpoolQueue(place)
+logger.addHandler(Theirs(queue))
+logger.info("0 before")
+take_all, depth = forking._take_all, queue.spool.store.depth
+
+def taken():
+    logger.info("1 in the middle")
+    say(depth("inbox").ready, len(forks.forking[threading.get_ident()].put_off))
+    take_all()
+
+forking._take_all = taken
+if not os.fork():
+    os._exit(0)
+os.wait()
+say(depth("inbox").ready, forks.forking)
+""",
+        tmp_path / "spool",
+    )
+    assert said == ["1 1", "2 {}"]
