@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
@@ -293,15 +294,16 @@ def test_a_key_whose_result_isnt_kept_is_free_again(make: Make) -> None:
         assert executor.using(key="k", result_ttl=0).submit(work.note, number).result(work.PATIENCE) == number
 
 
-def test_a_parked_job_keeps_its_key_until_it_is_requeued(make: Make) -> None:
+@pytest.mark.parametrize("why", ["it can't be loaded", os.fsdecode(b"there is no caf\xe9")])
+def test_a_parked_job_keeps_its_key_until_it_is_requeued(make: Make, why: str) -> None:
     executor = make()
     executor.submit(work.hold, "gate")
     work.reached("gate")
-    executor.using(key="k").submit(work.note, work.Unloadable())
+    executor.using(key="k").submit(work.note, work.Unloadable(why))
     end(executor)
     executor = make()
     future = executor.using(key="k").submit(work.note, "again")
-    with pytest.raises(JobParked, match="can't be loaded"):
+    with pytest.raises(JobParked, match=why):
         future.result(work.PATIENCE)
     assert executor.purge(key="k") == 1
     assert executor.using(key="k").submit(work.note, "again").result(work.PATIENCE) == "again"

@@ -4,6 +4,7 @@ leaves jobs as they are; tests/executors/test_killed.py has the same by SIGKILL.
 from __future__ import annotations
 
 import json
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -179,11 +180,13 @@ def _parked(executor: ThreadPoolExecutor) -> list[Any]:
     return list(executor.jobs("dead"))
 
 
-def test_arguments_that_cant_be_loaded_park_the_job(make: Make) -> None:
-    leave(make, (work.note, work.Unloadable()), (work.note, "next"))
+@pytest.mark.parametrize("why", ["this can't be loaded", os.fsdecode(b"there is no caf\xe9")])
+def test_arguments_that_cant_be_loaded_park_the_job(make: Make, why: str) -> None:
+    """What a file's name has that is no text held up all other jobs."""
+    leave(make, (work.note, work.Unloadable(why)), (work.note, "next"))
     executor = make()
     (letter,) = _parked(executor)
-    assert "this can't be loaded" in letter.reason
+    assert why in letter.reason
     executor.shutdown()
     assert work.DONE == ["next"]
 

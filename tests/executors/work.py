@@ -205,8 +205,11 @@ class Exits(Exception):
 class Unloadable:
     """Can be pickled, and not loaded."""
 
+    def __init__(self, why: str = "this can't be loaded") -> None:
+        self.why = why
+
     def __reduce__(self) -> Any:
-        return fail, ("this can't be loaded",)
+        return fail, (self.why,)
 
 
 class Lacks:

@@ -28,7 +28,7 @@ def dump(outcome: Outcome) -> bytes:
     """The bytes. What can't be serialised becomes a RemoteError that says so, also where that raises SystemExit or the
     like: it is for a thread that runs jobs, which has the outcome to tell."""
     if isinstance(outcome.error, JobParked):
-        return _PARKED + str(outcome.error).encode()
+        return _PARKED + str(outcome.error).encode("utf-8", "surrogatepass")  # a file's name is in it, say
     if outcome.error is not None:
         return _dump_error(outcome.error)
     try:
@@ -73,7 +73,7 @@ def _loaded(sealing: Sealing, stored: bytes) -> Outcome:
     data = sealing.open(stored)
     kind, body = data[:1], data[1:]
     if kind == _PARKED:
-        return Outcome(error=JobParked(body.decode()))
+        return Outcome(error=JobParked(body.decode("utf-8", "surrogatepass")))
     value: Any = pickle.loads(body)
     if kind == _REMOTE:
         return Outcome(error=RemoteError(*value))
