@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, Spool
 from pqadapters.store import Put
 from pqadapters.stores.memory import MemoryStore
 
-from .sinks import PATIENCE, Batching, Hanging, Noting, Reporting, logger_of, spool
+from .sinks import PATIENCE, Batching, Hanging, Noting, Reporting, eventually, logger_of, spool
 
 FAST: dict[str, Any] = {"backoff": (0.001, 0.01)}
 
@@ -80,6 +81,25 @@ def test_every_record_to_every_sink_in_order(place: str, listen: Listen, sinks: 
     for sink in noting:
         assert sink.messages == _numbers(0, 500)
     assert listener.stats()["depth"] == 0
+
+
+def test_a_sink_may_have_the_name_of_any_file(place: str, listen: Listen) -> None:
+    """Of one that isn't UTF-8: once it was down nothing left the inbox any more, and at the next start all came again."""
+    name, up = os.fsdecode(b"caf\xe9"), threading.Event()
+    down = Noting(lambda message: None if up.is_set() else ConnectionRefusedError("down"))
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(down, name=name, **FAST), Noting())
+    _log(logger, 0, 3)
+    assert eventually(lambda: not spool(listener).store.depth("inbox").unfinished)
+    assert listener.stats()["sinks"][name]["depth"] == 3
+    listener.stop(drain_timeout=0.0)
+    other = listen(Noting())
+    assert other.unknown() == {name: 3}
+    other.stop()
+    up.set()
+    listener.start()
+    assert listener.flush(PATIENCE)
+    assert down.messages == _numbers(0, 3)
 
 
 @pytest.mark.parametrize("kind", [Noting, Reporting])

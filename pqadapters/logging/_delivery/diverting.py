@@ -159,7 +159,7 @@ class Diverting:
         ops = list(done)
         for courier, first in late:
             ops += [self._moved(courier, claim) for claim in claims[first:]]
-        names = [courier.post.name.encode() for courier, _ in late]
+        names = [self._names.entry(courier.post.name) for courier, _ in late]
         ops += [Set(self._names.sinks, each, b"", Expect.ANY) for each in names if not self._is_known(each, store)]
         ids, at = store.commit(*ops), len(done)
         for courier, first in late:

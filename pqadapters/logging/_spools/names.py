@@ -27,9 +27,14 @@ class Names(NamedTuple):
         """The queue of a sink that has fallen behind."""
         return f"{self.sinks}/{name}"
 
+    @staticmethod
+    def entry(name: str) -> bytes:
+        """What stands in the table for a sink. A name may be a file's."""
+        return name.encode("utf-8", "surrogatepass")
+
     def known(self, store: Store) -> list[str]:
         """The sinks that have ever fallen behind."""
-        return [name.decode() for name in store.keys(self.sinks)]
+        return [name.decode("utf-8", "surrogatepass") for name in store.keys(self.sinks)]
 
     def all(self, store: Store) -> list[str]:
         """The queues in which records wait to be delivered."""
