@@ -84,7 +84,7 @@ def test_every_record_to_every_sink_in_order(place: str, listen: Listen, sinks: 
 
 
 def test_a_sink_may_have_the_name_of_any_file(place: str, listen: Listen) -> None:
-    """Of one that isn't UTF-8: once it was down nothing left the inbox any more, and at the next start all came again."""
+    """Of one that isn't UTF-8: once it was down nothing left the inbox, and at the next start all came once more."""
     name, up = os.fsdecode(b"caf\xe9"), threading.Event()
     down = Noting(lambda message: None if up.is_set() else ConnectionRefusedError("down"))
     logger = logger_of(QueueHandler(place))
