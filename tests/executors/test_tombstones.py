@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from types import SimpleNamespace
 from typing import Any
 
@@ -187,3 +188,16 @@ def test_of_two_who_cancel_a_job_at_once_both_know_that_it_is_cancelled(
         assert other.cancel(future.job_id)
         assert first == [True]
         assert future.cancelled()
+
+
+def test_a_delayed_job_that_another_process_has_cancelled_is_waited_for_no_more(url: str) -> None:
+    """By who shuts down, for a day."""
+    executor = ThreadPoolExecutor(1, store=url)
+    future = executor.using(delay=DAY).submit(work.double, 21)
+    with ThreadPoolExecutor(1, store=url, recover="manual") as other:
+        assert other.cancel(future.job_id)
+    with pytest.raises(CancelledError):
+        future.result(work.PATIENCE)
+    due = [*executor._backlog.delayed]
+    executor.shutdown(drain=False)
+    assert not due
