@@ -201,3 +201,27 @@ def test_a_delayed_job_that_another_process_has_cancelled_is_waited_for_no_more(
     due = [*executor._backlog.delayed]
     executor.shutdown(drain=False)
     assert not due
+
+
+def test_one_that_is_cancelled_as_it_is_stored_is_waited_for_no_more(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another process, which has found it before the clock of this one was told."""
+    executor = ThreadPoolExecutor(1, store=url)
+    executor.submit(work.double, 21).result(work.PATIENCE)  # it is open now
+    backlog = executor._backlog
+    commit = backlog.commit
+    with ThreadPoolExecutor(1, store=url, recover="manual") as other:
+
+        def cancelled_at_once(*ops: Op) -> Any:
+            done = commit(*ops)
+            (waiting,) = backlog.live.values()
+            monkeypatch.setattr(backlog, "commit", commit)
+            assert other.cancel(waiting.job_id)
+            with pytest.raises(CancelledError):
+                waiting.result(work.PATIENCE)
+            return done
+
+        monkeypatch.setattr(backlog, "commit", cancelled_at_once)
+        assert executor.using(delay=DAY).submit(work.double, 21).cancelled()
+    due = [*backlog.delayed]
+    executor.shutdown(drain=False)
+    assert not due
