@@ -464,6 +464,28 @@ def test_nor_where_another_thread_has_it_in_hand(
     assert not file.exists()
 
 
+def test_a_job_for_which_no_worker_can_be_started_for_a_moment_is_begun_though_nobody_asks_again(
+    make_processes: MakeProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited when the worker was free again, and who has come to an end then looks but once."""
+    executor, tried = make_processes(1), list[bool]()
+    first = executor.submit(work.wait_for_file, str(tmp_path / "go"))
+    second = executor.submit(work.double, 21)
+    issue = executor._issue
+
+    def none_left_once(*args: Any, **kwargs: Any) -> Any:
+        if not tried:
+            tried.append(True)
+            raise OSError(errno.EMFILE, "too many")
+        return issue(*args, **kwargs)
+
+    monkeypatch.setattr(executor, "_issue", none_left_once)
+    (tmp_path / "go").touch()
+    assert first.result(work.PATIENCE) is None
+    assert second.result(work.PATIENCE) == 42
+    assert tried
+
+
 @contextmanager
 def no_workers() -> Iterator[threading.Semaphore]:
     """As without descriptors: no pool can fork one. What is yielded is released at each try."""

@@ -147,8 +147,7 @@ class Calls:
             give_up(self.backlog, started, at_once=False)
             self._less(counted)
             self._tell(error)
-            look_later(self.backlog)
-            raise
+            raise  # `added` has us look again
         except Exception as error:
             give_up(self.backlog, started)
             self._less(counted)
