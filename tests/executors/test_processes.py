@@ -25,6 +25,7 @@ from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, Remote
 from pqadapters.concurrent.futures._backlog import clock, keys, returning, starting, storing, timeouts, watch
 from pqadapters.concurrent.futures._workers import apart
 from pqadapters.errors import NotDurableWarning, NotSerializable
+from pqadapters.stores.sqlite import SqliteStore
 
 from ..contract.threads import Task
 from . import work
@@ -484,6 +485,20 @@ def test_a_job_for_which_no_worker_can_be_started_for_a_moment_is_begun_though_n
     assert first.result(work.PATIENCE) is None
     assert second.result(work.PATIENCE) == 42
     assert tried
+
+
+def test_a_job_that_ctrl_c_has_broken_off_is_ready_behind_its_executor_in_the_programs_own_store(
+    tmp_path: Path,
+) -> None:
+    """That one stays open, and with it each claim."""
+    with SqliteStore(tmp_path / "jobs.db") as store:
+        executor = ProcessPoolExecutor(1, store=store)
+        future = executor.submit(signal.raise_signal, signal.SIGINT)
+        assert isinstance(future.exception(work.PATIENCE), KeyboardInterrupt)
+        assert store.depth("default").claimed == 1
+        executor.shutdown()
+        depth = store.depth("default")
+        assert (depth.ready, depth.claimed) == (1, 0)
 
 
 @contextmanager
