@@ -21,6 +21,7 @@ from pqadapters.stores.sqlite.errors import FULL
 from pqadapters.stores.sqlite.work import Work
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
+from tests.sqlite.contents import await_looks
 
 Dict = PDict[Any, Any]
 
@@ -129,7 +130,7 @@ def test_the_rest_of_a_long_index_is_looked_at_beside_the_work(tmp_path: Path, m
     _hide_the_last_key(path)
     d = PDict(path)
     with d:
-        _wait_for_the_look()
+        await_looks()
         assert d["key 199"] == 199
         assert ["made anew" in damage.reason for damage in d.store.damage] == [True]
 
@@ -163,7 +164,7 @@ def test_the_look_at_a_long_index_ends_on_a_full_disk(tmp_path: Path, monkeypatc
             return len(tries)
 
         assert Task(lambda: writer.do(Work(run, synced=False)), patience=PATIENCE).result() == 2
-        _wait_for_the_look()
+        await_looks()
         assert d["key 199"] == 199
 
 
@@ -172,12 +173,6 @@ def _hide_the_last_key(path: Path) -> None:
     (at,) = (each.start() for each in re.finditer(rb"skey 199(?!p\x80)", content))  # in a row its value follows
     content[at + 1] ^= 0x10
     path.write_bytes(content)
-
-
-def _wait_for_the_look() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "pqadapters-index":
-            thread.join(PATIENCE)
 
 
 def test_random_damage_shows_nothing_that_was_not_set(tmp_path: Path) -> None:

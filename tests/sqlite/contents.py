@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from pqadapters.store import Ack, Nack, Put, Set
 from pqadapters.stores.sqlite import SqliteStore
+from tests.segment.programs import PATIENCE
 
 
 def fill(database: Path, records: int = 400) -> set[bytes]:
@@ -23,3 +25,10 @@ def fill(database: Path, records: int = 400) -> set[bytes]:
 
 def left(store: SqliteStore) -> set[bytes]:
     return {record.payload for queue in ("q", "r", "q.dead") for record in store.browse(queue, state=None)}
+
+
+def await_looks() -> None:
+    """What a database's opening looks at beside the work."""
+    for thread in threading.enumerate():
+        if thread.name == "pqadapters-index":
+            thread.join(PATIENCE)

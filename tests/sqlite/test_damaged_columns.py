@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,7 +19,8 @@ from pqadapters.store import Ack, Clear, Delete, Nack, Put, Set
 from pqadapters.stores.sqlite import SqliteStore, salvage, schema
 from pqadapters.stores.sqlite.damage import index
 from pqadapters.stores.sqlite.errors import translated
-from tests.segment.programs import PATIENCE
+
+from .contents import await_looks
 
 _NO_TEXT = "CAST(x'ff80' AS TEXT)"  #: the bits of a blob's type and of a text's differ in the last one alone
 _OF_FIRST = "WHERE place = (SELECT min(place) FROM record WHERE place > 0)"
@@ -119,17 +119,11 @@ def test_counts_that_are_wrong(two_queues: Path, counts: str, few: int, monkeypa
     change(two_queues, f"UPDATE queue SET {counts} WHERE number = 1")
     with SqliteStore(two_queues) as store:
         if not few:
-            _wait_for_the_look()
+            await_looks()
         assert ["they were counted" in damage.reason for damage in store.damage] == [True]
         assert store.depth("a")[:3] == (4, 0, 0)
         assert drained(store, "a") == [0, 1, 2, 3]
         assert store.depth("a").unfinished == 0
-
-
-def _wait_for_the_look() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "pqadapters-index":
-            thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize("what", ["claimed = 'x'", "claimed = x''", "bytes = 'x'", "ready = 'x'", "delayed = x''"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from pqadapters.store import Order, Put, Set
 from pqadapters.stores.sqlite import SqliteStore, salvage
 from pqadapters.stores.sqlite.damage import index
 from tests.contract.maker import ManualClock
-from tests.segment.programs import PATIENCE
+
+from .contents import await_looks
 
 _DUE = 2e9 + 0.123
 
@@ -24,13 +24,7 @@ def _fill(database: Path, clock: ManualClock) -> None:
         store.commit(Put("alpha", b"1"), Put("beta", b"2"), Set("one", b"k", b"1"), Set("two", b"k", b"1"))
         store.commit(*(Put("ranked", b"%d" % n, rank=b"rank %d" % n) for n in range(4)))
         store.commit(*(Put("later", b"%d" % n, not_before=_DUE + n) for n in range(4)))
-    _await_looks()  # whose connection may be the last one, which puts the WAL into the database
-
-
-def _await_looks() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "pqadapters-index":
-            thread.join(PATIENCE)
+    await_looks()  # whose connection may be the last one, which puts the WAL into the database
 
 
 def _flip(database: Path, index: str, cell: bytes, byte: int = 0) -> None:
@@ -66,7 +60,7 @@ def test_a_flipped_bit_in_an_index_hides_nothing(
     database.with_name("jobs.db-owners").joinpath("checked").unlink(missing_ok=True)
     _flip(database, name, cell, byte)
     with SqliteStore(database, clock=clock) as store:
-        _await_looks()
+        await_looks()
         (damage,) = store.damage
         assert "it was made anew" in damage.reason
         store.commit(Put("beta", b"3"), Set("two", b"l", b"1"))
@@ -95,7 +89,7 @@ def test_a_key_that_was_set_again_is_there_once(few: int, database: Path, monkey
     monkeypatch.setattr(index, "_FEW", few)
     checked.unlink()
     with SqliteStore(database) as store:
-        _await_looks()
+        await_looks()
         (damage,) = store.damage
         assert "it was made anew" in damage.reason
         assert list(store.scan("t")) == [(b"kept", b"old"), (b"lost", b"new")]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from pqadapters import PDict
 from pqadapters.errors import FormatError
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Claim, Put
-from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import SqliteStore, salvage
 from pqadapters.stores.sqlite.changes import place_of
+from pqadapters.stores.sqlite.damage import index
+
+from .contents import await_looks
 
 
 def _number(value: int) -> bytes:
@@ -67,3 +74,73 @@ def test_claims_of_many_and_by_id(ids: list[int] | None, tmp_path: Path) -> None
         assert 3 | 1 << 17 not in {claim.id for claim in claims}
         store.commit(Put("another", b"x"))
         assert [claim.payload for claim in store.claim("another")] == [b"x"]
+
+
+_PAGE = 2048
+
+
+def _mapping(database: Path) -> dict[int, str]:
+    values = {n: f"{n}" * 300 for n in range(10, 20)}
+    with PDict[int, str](database, durability="process") as d:
+        d.update(values)
+    return values
+
+
+def _pages_of_rows(database: Path) -> list[int]:
+    """Where the pages of a mapping's rows begin: the tree's root, and its leaves in order."""
+    with closing(sqlite3.connect(database)) as raw:
+        (root,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entry'").fetchone()
+    start, data = (root - 1) * _PAGE, database.read_bytes()
+    assert data[start] == 5, "the root isn't the only page"
+    cells = int.from_bytes(data[start + 3 : start + 5], "big")
+    offsets = [int.from_bytes(data[start + 12 + 2 * n : start + 14 + 2 * n], "big") for n in range(cells)]
+    leaves = [data[start + offset : start + offset + 4] for offset in offsets] + [data[start + 8 : start + 12]]
+    return [start, *((int.from_bytes(leaf, "big") - 1) * _PAGE for leaf in leaves)]
+
+
+def _write_page(database: Path, at: int, page: bytes) -> None:
+    data = bytearray(database.read_bytes())
+    data[at : at + _PAGE] = page
+    database.write_bytes(data)
+
+
+def _swap_leaves(database: Path) -> None:
+    data, (_, one, *_, two) = database.read_bytes(), _pages_of_rows(database)
+    _write_page(database, one, data[two : two + _PAGE])
+    _write_page(database, two, data[one : one + _PAGE])
+
+
+def _lose_leaves(database: Path) -> None:
+    """The root is what it was when it was a leaf: a write of it went astray."""
+    data, (root, first, *_) = database.read_bytes(), _pages_of_rows(database)
+    _write_page(database, root, data[first : first + _PAGE])
+
+
+@pytest.mark.parametrize("damage", [_swap_leaves, _lose_leaves])
+def test_keys_whose_rows_are_astray_are_not_missing_without_a_word(
+    damage: Callable[[Path], None], database: Path
+) -> None:
+    """The mapping was empty, or had the first few of its keys; what it was to forget is brought out."""
+    values = _mapping(database)
+    damage(database)
+    for _ in range(2):
+        with pytest.raises(FormatError, match="salvage"):
+            PDict[int, str](database)
+    salvage(database, to=database.with_name("whole.db"))
+    with PDict[int, str](database.with_name("whole.db")) as whole:
+        assert whole.copy() == values
+
+
+@pytest.mark.parametrize("damage", [_swap_leaves, _lose_leaves])
+def test_in_a_large_one_that_is_told(
+    damage: Callable[[Path], None], database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_FEW", 0)
+    _mapping(database)
+    await_looks()
+    database.with_name("jobs.db-owners").joinpath("checked").unlink(missing_ok=True)
+    damage(database)
+    with SqliteStore(database) as store:
+        await_looks()
+        (found,) = store.damage
+        assert "salvage" in found.reason

@@ -182,6 +182,11 @@ class Core:
             what = f"key {key!r}: its checksum doesn't hold, it was put aside"
             self._report(Damage(self.path, 0, 0, what, "table 'damaged' of the database"))
 
+    def keys_are_astray(self) -> None:
+        what = "keys of its tables aren't where they are looked for"
+        then = "what is whole is brought out by pqadapters.stores.sqlite.salvage(path, to=...)"
+        self._report(Damage(self.path, 0, 0, f"{what}: {then}"))
+
     def index_led_astray(self, what: str, *, mended: bool) -> None:
         then = "it was made anew"
         if not mended:

@@ -303,6 +303,10 @@ NOT_FOUND = f"""
 SELECT place, kind, key, crc, value FROM entry e NOT INDEXED
 WHERE e.place > ? AND e.place <= ? AND (e.key IS NOT NULL OR e.place & {IDS - 1}) AND NOT EXISTS (
     SELECT 1 FROM entry x INDEXED BY by_key WHERE x.kind = e.kind AND x.key = e.key AND x.place = e.place)"""
+#: whether keys are in the index and not in the tree of rows, or in the tree where their places don't lead
+ASTRAY = """
+SELECT (SELECT count(*) FROM entry INDEXED BY by_key) > (SELECT count(*) FROM entry NOT INDEXED) OR EXISTS (
+    SELECT 1 FROM entry e NOT INDEXED WHERE NOT EXISTS (SELECT 1 FROM entry x NOT INDEXED WHERE x.place = e.place))"""
 ARE_MORE = "SELECT 1 FROM entry LIMIT 1 OFFSET ?"
 ARE_MORE_RECORDS = "SELECT 1 FROM record LIMIT 1 OFFSET ?"
 

@@ -4,7 +4,8 @@ records from who looks whether there are any, or have somebody wait for the end 
 themselves have their checksums.
 
 What is in a small database is looked at whenever a process opens it, and in another one by a thread beside the work,
-once a day. An index that doesn't lead to a key is made anew, without those keys that aren't whole; so are counts.
+once a day. An index that doesn't lead to a key is made anew, without those keys that aren't whole; so are counts. One
+that leads to more keys than there are isn't: it may be rows that were lost, and their pages are still in the file.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .. import schema
 from ..claims import counted, recount
 from ..database import connect
 from ..entries import make_index_anew
+from ..errors import malformed
 from ..work import Work
 from . import indexes
 
@@ -48,6 +50,8 @@ def check(core: Core, connection: sqlite3.Connection) -> None:
     little = indexes.small(connection, _FEW)
     for astray in indexes.astray(connection, little):
         indexes.make_anew(core, astray)
+    if few_keys and _are_keys_astray(connection):
+        raise malformed()
     if few_keys and (_look(connection, 0, _FEW) == _HIDES or _are_keys_miscounted(connection)):
         _make_anew(core)
     if few_records and (numbers := _miscounted(connection)):
@@ -62,6 +66,14 @@ def check(core: Core, connection: sqlite3.Connection) -> None:
 def _astray(connection: sqlite3.Connection) -> list[indexes.Index]:
     """None of a database in which to look takes long: see below."""
     return [] if connection.execute(schema.FREE_PAGES).fetchone()[1] > _COUNTED else indexes.astray(connection)
+
+
+def _are_keys_astray(connection: sqlite3.Connection) -> bool:
+    """Whether a page of rows was lost, or stands in another one's place: an index made anew would forget its keys. Not
+    asked of a database in which to look takes long."""
+    if connection.execute(schema.FREE_PAGES).fetchone()[1] > _COUNTED:
+        return False
+    return bool(connection.execute(schema.ASTRAY).fetchone()[0])
 
 
 def _are_keys_miscounted(connection: sqlite3.Connection) -> bool:
@@ -114,9 +126,14 @@ def _is_time(core: Core) -> bool:
 def _check(ref: weakref.ref[Core]) -> None:
     after: int | None = 0
     with suppress(StoreError, sqlite3.Error, OSError):
+        if (core := _in_use(ref)) is None:
+            return
+        if _aside(core, _are_keys_astray):
+            core.keys_are_astray()
+            return
+        del core
         while after is not None:
-            core = ref()
-            if core is None or core.writer.trouble is not None:
+            if (core := _in_use(ref)) is None:
                 return
             after = _aside(core, partial(_look, after=after, most=_AT_ONCE))
             if after == _HIDES:  # with the lock free: on a full disk whoever writes waits for it
@@ -129,6 +146,11 @@ def _check(ref: weakref.ref[Core]) -> None:
                 core.bells.ring_all()
             if numbers := _aside(core, _miscounted):
                 _count_anew(core, numbers)
+
+
+def _in_use(ref: weakref.ref[Core]) -> Core | None:
+    core = ref()
+    return None if core is None or core.writer.trouble is not None else core
 
 
 def _aside(core: Core, look: Callable[[sqlite3.Connection], T]) -> T:
