@@ -50,6 +50,16 @@ def settle(store: Store, timeout: float | None = None) -> None:
         _give_all_back(store, astray, timeout)
 
 
+def give_back_now(store: Store, queue: str, id: int) -> None:
+    """What couldn't be given back of this record, for whoever waits for it: its end won't come while the store refuses.
+    StoreError where it still does."""
+    for claim in [each for each in _astray.get(store, ()) if (each.queue, each.id) == (queue, id)]:
+        with suppress(LeaseLost):
+            store.commit(Nack(claim))
+        with suppress(ValueError):  # by another thread meanwhile
+            _astray[store].remove(claim)
+
+
 def _insist(ref: weakref.ref[Store], astray: deque[Claim]) -> None:
     pause = threading.Event()
     while astray and (store := ref()) is not None:

@@ -443,6 +443,28 @@ def test_an_edit_that_a_full_disk_refuses_frees_its_key(d: Dict, make: Maker, mo
     assert d == {"a": [1, 3]}
 
 
+def test_while_the_disk_is_full_a_key_that_was_not_freed_is_waited_for_by_nobody(
+    d: Dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who tried again waited for ever, or was told that somebody else edits the key."""
+    d["a"] = [1]
+    edited, commit = d.edit("a"), d.store.commit
+
+    def refuse(*ops: Any, **options: Any) -> Any:
+        raise DiskError(errno.ENOSPC, "full")
+
+    with pytest.raises(DiskError), edited as value:
+        value.append(2)
+        monkeypatch.setattr(d.store, "commit", refuse)
+    for _ in range(2):
+        with pytest.raises(DiskError), d.edit("a", timeout=0):
+            raise AssertionError("it was edited")
+    monkeypatch.setattr(d.store, "commit", commit)
+    with d.edit("a", timeout=0) as value:
+        value.append(3)
+    assert d == {"a": [1, 3]}
+
+
 def test_a_signal_handler_in_the_middle_of_a_call_is_refused_a_key(d: Dict) -> None:
     """The record that a lock is comes behind that call, and there is no waiting for it."""
     refused: list[str] = []

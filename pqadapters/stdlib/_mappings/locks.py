@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ...astray import give_back_later
+from ...astray import give_back_later, give_back_now
 from ...clock import SYSTEM
 from ...errors import ConditionFailed, LeaseLost, StoreError
 from ...store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
@@ -45,7 +45,8 @@ class Locks:
         self._left: dict[bytes, tuple[float, int]] = {}  #: when one was interrupted, with others about it; the attempt
 
     def take(self, key: bytes, timeout: float | None, held: dict[bytes, Claim]) -> None:
-        """Wait for the key's lock, `timeout` seconds or for ever; then `held` has it. Raises TimeoutError."""
+        """Wait for the key's lock, `timeout` seconds or for ever; then `held` has it. Raises TimeoutError, and StoreError
+        where this handle had the lock and the store still refuses to take it back."""
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         if self._try(key, 0.0, held):
             return
@@ -57,6 +58,7 @@ class Locks:
             )
         in_vain = 0
         while True:
+            give_back_now(self._store, self._name, self._record(key))
             begun = SYSTEM.monotonic()
             left = _LOOK if deadline is None else min(_LOOK, max(0.0, deadline - begun))
             if self._try(key, left, held):
