@@ -45,8 +45,8 @@ class Locks:
         self._left: dict[bytes, tuple[float, int]] = {}  #: when one was interrupted, with others about it; the attempt
 
     def take(self, key: bytes, timeout: float | None, held: dict[bytes, Claim]) -> None:
-        """Wait for the key's lock, `timeout` seconds or for ever; then `held` has it. Raises TimeoutError, and StoreError
-        where this handle had the lock and the store still refuses to take it back."""
+        """Wait for the key's lock, `timeout` seconds or for ever; then `held` has it. Raises TimeoutError, and
+        StoreError where this handle had the lock and the store still refuses to take it back."""
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         if self._try(key, 0.0, held):
             return
