@@ -228,3 +228,20 @@ def test_i6_i8_a_database_that_was_cut_to_nothing_is_told_of(database: Path) -> 
         (damage,) = store.damage
         assert "its last commits are gone" in damage.reason
         assert store.commit(Put("q", b"new"))[0] > ids[-1]
+
+
+def test_i8_a_mapping_that_was_cut_to_nothing_is_told_of(database: Path) -> None:
+    """Ids aren't given to keys: it was empty without a word. An empty file that somebody has made is no damage."""
+    with SqliteStore(database) as store:
+        store.commit(Set("t", b"k", b"v"))
+    os.truncate(database, 0)
+    with SqliteStore(database) as store:
+        (damage,) = store.damage
+        assert "cut to nothing" in damage.reason
+        store.commit(Set("t", b"k", b"v"))
+    with SqliteStore(database) as store:
+        assert store.damage == ()
+    database.rename(database.with_name("kept.db"))
+    database.touch()
+    with SqliteStore(database) as store:
+        assert store.damage == ()

@@ -102,13 +102,14 @@ class Core:
         """One process at a time: to make a database in WAL mode takes it for oneself, and SQLite wouldn't wait."""
         hold = self.owners.hold_patiently(_OPENING)
         try:
+            cut = self._was_cut(path)
             make_database(path, self.disk)
             self.mark = self.writer.mark = self.reader.mark = self._open_mark()
             pairing.check(path, self.mark)
             self.writer.connection = connection = self._connect(path)
             pairing.note(path, self.mark)
             self.writer.file, self.writer.wal = file_of(path), file_at(f"{path}-wal")
-            self._compare_with_mark(connection)
+            self._compare_with_mark(connection, cut)
             if self.mark.doubted:
                 self._renew_wal()
             return connection
@@ -116,6 +117,16 @@ class Core:
             raise error if isinstance(error, StoreError) else refused(self.owners.directory, error, "use") from error
         finally:
             hold.close()
+
+    def _was_cut(self, path: str) -> bool:
+        """To nothing: before an empty one takes its place."""
+        if not pairing.is_empty(path) or not os.path.exists(self.owners.file("mark")):
+            return False
+        mark = self._open_mark()
+        try:
+            return pairing.was_open_last(path, mark)
+        finally:
+            mark.close()
 
     def _connect(self, path: str) -> sqlite3.Connection:
         """On a full disk by what the reserve gives up: what is there can be drained."""
@@ -139,8 +150,9 @@ class Core:
         except OSError as error:
             raise refused(self.owners.directory, error, "open the mark in") from error
 
-    def _compare_with_mark(self, connection: sqlite3.Connection) -> None:
-        """Ids that were given are never given again, and that the database doesn't know of some is said."""
+    def _compare_with_mark(self, connection: sqlite3.Connection, cut: bool) -> None:
+        """Ids that were given are never given again, and that the database doesn't know of some is said; where none
+        were given, that it was cut to nothing."""
         noted = self.mark.read()  # first: whoever commits notes it behind that
         row = patiently(lambda: connection.execute(schema.LAST).fetchone(), self.path)
         last = row[0] if row is not None else None
@@ -151,6 +163,8 @@ class Core:
             self.writer.do(Work(lambda each: each.execute(schema.SKIP_TO, (noted,)), synced=False))
             what = f"ids up to {noted} were given, and it knows of {last}: its last commits are gone, {why}"
             self._report(Damage(self.path, 0, 0, what, copy))
+        elif cut:
+            self._report(Damage(self.path, 0, 0, "it was cut to nothing: what was in it is gone"))
 
     def _put_wal_aside(self, first: int, last: int) -> tuple[str, str]:
         """Before the next commit is written over what stands in it behind damage; the copy, and what is said. With the

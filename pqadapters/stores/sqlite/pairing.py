@@ -72,6 +72,17 @@ def note(path: str, mark: Mark) -> None:
     mark.pair = (*_very_file_at(path), *_very_file_at(f"{path}-wal"))
 
 
+def is_empty(path: str) -> bool:
+    """Whether the file is there, and has nothing in it."""
+    with SuppressRefusals():
+        return not os.path.getsize(path)
+    return False
+
+
+def was_open_last(path: str, mark: Mark) -> bool:
+    return mark.pair[:2] == _very_file_at(path)
+
+
 def check(path: str, mark: Mark) -> None:
     """Before it is opened. Raises StoreRefused."""
     database, wal = mark.pair[:2], mark.pair[2:]
