@@ -361,3 +361,22 @@ def test_i8_damage_at_work_of_a_record_that_was_written_again(tmp_path: Path) ->
         assert len(store.damage) == 1
     with SegmentStore(tmp_path / "q") as store:
         assert [record.payload for record in store.browse("q")] == [b"whole"]
+
+
+def test_i8_blocks_in_each_others_places_are_told_of(tmp_path: Path) -> None:
+    """The last block, with zeros behind the last frame, stood before others: that was taken for a write that no sync
+    had covered, and what the other one had was lost without a word."""
+    ruins, block = Ruins(tmp_path / "ruins"), 1024
+    store = SegmentStore(tmp_path / "store", segment_bytes=65536, disk=FaultyDisk(str(tmp_path / "store")))
+    for n in range(40):
+        store.commit(Put("q", b"%d " % n * 20))
+    die(store)
+    files = contents(tmp_path / "store")
+    (name,) = _segments(files)
+    data = files[name].rstrip(b"\0") + bytes(2 * block)
+    first, last = format.DATA, (len(data) // block - 2) * block
+    swapped = data[last : last + block] + data[first + block : last] + data[first : first + block]
+    with ruins.build({**files, name: data[:first] + swapped + data[last + block :]}) as directory:
+        records, _, damage = served(directory)
+        assert any(each.offset == first for each in damage)
+        assert served(directory) == (records, {}, ())

@@ -3,9 +3,9 @@
 Reading comes first and changes nothing. Then what was found is put right: a torn tail is cut; bytes that are no
 frames are copied to a quarantine file and overwritten by a PAD frame, so that they are met and reported once.
 
-A *torn* region is what a crash leaves of writes that no sync covered. It is told from damage by three signs: it
-stands in the last segment (the others were synced when they were ended), no SYNC frame covers it, and blocks are
-missing in it.
+A *torn* region is what a crash leaves of writes that no sync covered. It is told from damage by four signs: it
+stands in the last segment (the others were synced when they were ended), no SYNC frame covers it, blocks are missing
+in it, and none is there from elsewhere.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .log import Log
 from .places import Segment
 from .queues import Catalog
 from .replay import Replay
-from .scan import Region, Scan, first_number, never_written, scan
+from .scan import Region, Scan, first_number, holds_later, never_written, scan
 
 logger = telling.logger("pqadapters.stores.segment")
 
@@ -65,6 +65,12 @@ def recover(directory: str, disk: Disk, segment_bytes: int, clock: Clock, catalo
         if isinstance(cause, OSError) and not isinstance(cause, DiskError):
             raise refused(directory, cause, "put right") from cause
         raise
+
+
+def _is_from_elsewhere(segment: Segment, data: bytes, found: Scan, region: Region) -> bool:
+    """Blocks that were written to the place of others: no crash does that."""
+    before = found.frames[region.before - 1][2] if region.before else segment.next - 1
+    return holds_later(data, region, segment.seed, before)
 
 
 class _Recovery:
@@ -204,7 +210,14 @@ class _Recovery:
         if last:
             self._known = max(self._known, marked)
             found = self._without_mark(found)
-        torn = {r.start for r in found.regions if last and r.start >= marked and self._is_torn(segment, data, r)}
+        torn = {
+            r.start
+            for r in found.regions
+            if last
+            and r.start >= marked
+            and not _is_from_elsewhere(segment, data, found, r)
+            and self._is_torn(segment, data, r)
+        }
         replay.segment(segment, data, found, torn)
         for region in found.regions:
             self._note_region(segment, found, region, torn)

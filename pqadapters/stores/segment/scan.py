@@ -88,6 +88,17 @@ def _content_end(data: bytes, at: int) -> int:
     return at + len(data[at:end].rstrip(b"\0"))
 
 
+def holds_later(data: bytes, region: Region, seed: int, number: int) -> bool:
+    """Whether a whole frame with a number above this one is in it. None that was written there would have been left
+    out: it is from another place of the segment."""
+    at = region.start - 1
+    while (at := data.find(MAGIC, at + 1, region.end)) >= 0:
+        frame = frame_at(data, at, seed)
+        if frame is not None and frame[2] > number:
+            return True
+    return False
+
+
 def never_written(data: bytes) -> bool:
     """Whether bytes look like what a crash leaves of an unsynced write: with something older where blocks are missing.
 
