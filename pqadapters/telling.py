@@ -183,9 +183,10 @@ def aloud(call: Callable[[], object]) -> None:
 
 
 def named(error: BaseException) -> str:
-    """Its type and text. The text of a class of the program's own may be what fails."""
+    """Its type and text. The text of a class of the program's own may be what fails; and what is no text in it, such as
+    half of a file's name, no log file would take."""
     try:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
     except Exception:
         return f"{type(error).__name__}, whose text can't be had"
 

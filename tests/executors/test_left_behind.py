@@ -186,7 +186,7 @@ def test_arguments_that_cant_be_loaded_park_the_job(make: Make, why: str) -> Non
     leave(make, (work.note, work.Unloadable(why)), (work.note, "next"))
     executor = make()
     (letter,) = _parked(executor)
-    assert why in letter.reason
+    assert why.encode("utf-8", "backslashreplace").decode() in letter.reason
     executor.shutdown()
     assert work.DONE == ["next"]
 
