@@ -31,6 +31,10 @@ class Mute(Exception):
         raise ValueError("no text")
 
 
+class MuteOutage(Mute, OSError):
+    pass
+
+
 class Refused(ConnectionRefusedError):
     pass
 

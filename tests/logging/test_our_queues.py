@@ -22,6 +22,7 @@ from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, Spool
 from pqadapters.stdlib import multiprocessing
 from pqadapters.stdlib.queue import Queue, ShutDown
 
+from .failures import mute
 from .sinks import PATIENCE, Noting, logger_of
 
 QUEUES: dict[str, Callable[[Path], Any]] = {
@@ -263,6 +264,29 @@ def test_what_is_put_by_others_and_is_no_record_is_said_to_be_none(make: Callabl
     (letter,) = queue.dead_letters()
     assert "log record" in letter.reason
     assert not noting.records
+
+
+class _Unreadable:
+    """What a pickle calls to make it raises an error without a text."""
+
+    def __reduce__(self) -> Any:
+        return mute, ()
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_what_cannot_be_read_and_does_not_say_why_keeps_no_record(tmp_path: Path, sinks: int) -> None:
+    """It stayed in the listener's way for ever."""
+    noting = [Noting() for _ in range(sinks)]
+    with Queue[Any](path=tmp_path / "queue") as queue:
+        queue.put(_Unreadable())
+        messages = _log(logger_of(QueueHandler(queue)), 0, 2)
+        with QueueListener(queue, *noting) as listener:
+            for each in noting:
+                each.until_count(2)
+            assert listener.flush(PATIENCE)
+        (letter,) = queue.dead_letters()
+        assert "Mute, whose text can't be had" in letter.reason
+    assert [each.messages for each in noting] == [messages] * sinks
 
 
 def test_a_listener_of_the_standard_librarys(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pqadapters.logging._records.records import Codec
 from pqadapters.logging.handlers import QueueHandler, Sink, SpoolQueue
 from pqadapters.store import Ack, Claim, Put, State
 
+from .failures import Mute, MuteOutage
 from .sinks import PATIENCE, Noting, eventually, logger_of, spool
 from .test_delivery import FAST, Listen, _log, _numbers, listen, place
 
@@ -218,6 +219,23 @@ def test_whatever_a_sink_raises_ends_nothing(place: str, listen: Listen, error: 
     _log(logger_of(QueueHandler(place)), 0, 3)
     assert listener.flush(PATIENCE)
     assert sorted(sink.messages) == _numbers(0, 3)
+
+
+@pytest.mark.parametrize("error", [Mute(), MuteOutage()])
+@pytest.mark.parametrize("others", [0, 1])
+def test_an_error_without_a_text_keeps_no_other_record(
+    place: str, listen: Listen, others: int, error: Exception
+) -> None:
+    """The listener failed in its place, for ever: nothing behind that record was delivered, by the next program
+    neither."""
+    picky = Noting(lambda message: error if message == "m 1" else None)
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(picky, retries=2, **FAST), *[Noting() for _ in range(others)])
+    _log(logger, 0, 4)
+    assert listener.flush(PATIENCE)
+    assert picky.messages == ["m 0", "m 2", "m 3"]
+    assert listener.stats()["dead"] == 1
+    assert f"{type(error).__name__}, whose text can't be had" in str(listener.stats()["sinks"])
 
 
 class _Disk(io.RawIOBase):

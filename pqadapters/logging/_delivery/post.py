@@ -16,7 +16,7 @@ from typing import Any
 from ...clock import SYSTEM
 from ...errors import LeaseLost
 from ...store import Ack, Claim, Nack, Stop, Store
-from ...telling import logger
+from ...telling import logger, named
 from .._records.records import NotReadHere
 from .._records.shown import repr_of
 from .._spools.names import Codec
@@ -183,7 +183,7 @@ class Post:
         except MemoryError:
             raise
         except Exception as error:
-            Post._bury(self, store, claim, f"can't be decoded: {type(error).__name__}: {error}")
+            Post._bury(self, store, claim, f"can't be decoded: {named(error)}")
         return None
 
     def _leave_to_others(self, store: Store, claim: Claim, reason: str) -> None:

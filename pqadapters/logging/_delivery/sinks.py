@@ -16,6 +16,7 @@ from queue import Full
 from typing import Any, NamedTuple
 
 from ...clock import spread
+from ...telling import named
 from .._configured import configured, handler_named
 from .reporting import Report, listen_to, reported_by
 
@@ -34,7 +35,7 @@ class Failure(NamedTuple):
 
     @property
     def text(self) -> str:
-        return f"{type(self.error).__name__}: {self.error}"
+        return named(self.error)
 
     @property
     def outage(self) -> bool:
@@ -234,7 +235,7 @@ class Sink(logging.Handler):
     def _cannot_release(self, error: BaseException) -> bool:
         """Whether it says of the lock alone that it was another one when `handle` was done (before Python 3.13); what
         the handler has raised is its context."""
-        return self._relocked and str(error) == "cannot release un-acquired lock"
+        return self._relocked and named(error) == "RuntimeError: cannot release un-acquired lock"
 
     def _give_one(self, record: logging.LogRecord) -> None:
         handler: Any = self.handler
