@@ -370,14 +370,20 @@ def test_the_backlog_stays_on_the_disk(place: str) -> None:
     spool(handler).close()
 
 
-def test_a_sink_that_logs_is_finite(place: str, listen: Listen) -> None:
+@pytest.mark.parametrize("named", [True, False])
+def test_a_sink_that_logs_is_finite(place: str, listen: Listen, named: bool) -> None:
+    """What it logged was no failure, but where the record had no name, as `makeLogRecord` makes it: then it was given
+    all once more, and all was a dead letter."""
     handler = QueueHandler(place)
     logger = logger_of(handler)
 
     class Talking(Noting):
         def emit(self, record: logging.LogRecord) -> None:
-            logger.info("delivering %s", record.getMessage())
             super().emit(record)
+            if named:
+                logger.info("delivering %s", record.getMessage())
+            else:
+                logger.handle(logging.makeLogRecord({"msg": "delivering", "levelno": logging.INFO}))
 
     talking = Talking()
     listener = listen(talking)

@@ -28,8 +28,13 @@ def delivers_from(spool: object) -> bool:
 def swallow(record: object, spool: Any) -> None:
     """What such a thread has logged goes no further here, but for what we say ourselves, as of a dead letter."""
     spool.limit.dropped["feedback"] += 1
-    if isinstance(record, logging.LogRecord) and record.name.startswith("pqadapters."):
+    if isinstance(record, logging.LogRecord) and _is_ours(record.name):
         tell_somebody(record, spool)
+
+
+def _is_ours(name: object) -> bool:
+    """The name of a record's logger; None where `makeLogRecord` has made it."""
+    return isinstance(name, str) and name.startswith("pqadapters.")
 
 
 def tell_somebody(record: logging.LogRecord, spool: object) -> None:
