@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from .apart import this_thread
+from .telling import endure
 
 _PAUSE = 0.1  #: seconds until a thread that lacked memory goes on
 _first: dict[Callable[[], object], None] = {}
@@ -57,9 +58,11 @@ def start_thread(thread: threading.Thread) -> None:
 
 
 def enduring(run: Callable[..., object]) -> Callable[..., None]:
-    """For a thread that others rely on: where it lacks memory for a moment it begins anew, and doesn't end."""
+    """For a thread that others rely on: where it lacks memory for a moment it begins anew, and doesn't end. Nor does it
+    where a handler of the program's fails, to which it has logged."""
 
     def run_on(*given: Any) -> None:
+        endure()
         while _lacks_memory(run, given):
             time.sleep(_PAUSE)  # out here, where nothing is kept of what it had in hand
         threading.current_thread()  # which knows a greenlet of a forked child again: else its end is a KeyError

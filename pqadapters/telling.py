@@ -36,6 +36,7 @@ class _Unheard:
     def __init__(self) -> None:
         self.silences: list[FrameType] = []  #: whose blocks they are
         self.said: list[Callable[[], object]] = []
+        self.endures = False  #: a thread that others rely on: no handler that fails ends it
 
     def silent(self) -> bool:
         """Whether a silence lasts. One that an exception has broken off, in the middle of its end, doesn't: what it
@@ -97,12 +98,22 @@ class _Logger:
             return partial(self._later, name)
         if name in _SAYS and known() is None:
             return partial(_plainly, exc_info=name == "exception")
+        if name in _SAYS and _unheard().endures:
+            return partial(self._aloud, name)
         return getattr(_made(self._name), name)
 
     def _later(self, method: str, *message: object, **how: Any) -> None:
         if how.get("exc_info", method == "exception") is True:
             how["exc_info"] = sys.exc_info()[1]
         _unheard().said.append(partial(aloud, lambda: getattr(self, method)(*message, **how)))
+
+    def _aloud(self, method: str, *message: object, **how: Any) -> None:
+        aloud(partial(getattr(_made(self._name), method), *message, stacklevel=3, **how))
+
+
+def endure() -> None:
+    """From now on no handler that fails is in this thread's way."""
+    _unheard().endures = True
 
 
 def _unsaid(*message: object) -> None:

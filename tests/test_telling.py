@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pqadapters import telling
+from pqadapters.ending import enduring
 from pqadapters.telling import silence
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, ROOT
@@ -85,6 +86,34 @@ def test_a_handler_that_fails_is_in_nobodys_way(heard: Heard, capsys: pytest.Cap
         log.warning("second")
     assert heard.lines == ["first", "second"]
     assert "the sink is down" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_handler_that_fails_ends_no_thread_that_others_rely_on(
+    heard: Heard, capsys: pytest.CaptureFixture[str], raises: bool
+) -> None:
+    heard.fails = True
+    came: list[logging.LogRecord] = []
+    heard.addFilter(lambda record: came.append(record) is None)
+
+    def run() -> None:
+        try:
+            if raises:
+                raise KeyError("why")
+            log.warning("first")
+        except KeyError:
+            log.exception("first")
+        log.warning("second")
+
+    thread = threading.Thread(target=enduring(run))
+    thread.start()
+    thread.join(PATIENCE)
+    assert heard.lines == ["first", "second"]
+    assert [record.filename for record in came] == ["test_telling.py"] * 2
+    assert [bool(record.exc_info) for record in came] == [raises, False]
+    assert capsys.readouterr().err.count("ValueError: the sink is down") == 2
+    with pytest.raises(ValueError, match="the sink is down"):
+        log.warning("in a thread of the program's")
 
 
 def test_a_warning_is_about_the_line_that_led_here() -> None:

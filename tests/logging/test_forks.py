@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from pqadapters.errors import StoreError
+from pqadapters.logging._spools import forks
+
 from .programs import ran
+from .sinks import Noting
 
 
 def test_a_fork_waits_until_no_sink_is_in_the_middle_of_a_record(tmp_path: Path) -> None:
@@ -323,3 +330,21 @@ say(depth("inbox").ready, forks.forking)
         tmp_path / "spool",
     )
     assert said == ["1 1", "2 {}"]
+
+
+def test_a_handler_that_fails_as_it_is_told_what_isnt_stored_costs_no_record_behind_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was logged behind it in the fork wasn't stored, and each log call of that thread failed from then on."""
+    failing, stored = Noting(lambda message: RuntimeError("gone")), list[str]()
+    monkeypatch.setattr(logging.getLogger("pqadapters.logging"), "handlers", [failing])
+
+    def refused() -> None:
+        raise StoreError("no room")
+
+    fork = forks.forking[threading.get_ident()] = forks._Fork()
+    fork.put_off.extend([(os.getpid(), refused), (os.getpid(), lambda: stored.append("behind it"))])
+    assert not forks.put_off(lambda: None)
+    assert stored == ["behind it"]
+    assert failing.tries == ["a log record of the time of a fork isn't stored: no room"]
+    assert not forks.forking

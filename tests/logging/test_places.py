@@ -231,6 +231,40 @@ def test_a_store_that_refuses_all_work_until_it_is_opened_again_is(
     handler.close()
 
 
+def test_a_handler_that_fails_as_it_is_told_of_that_costs_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, noting, refused = Noting(lambda message: RuntimeError("gone")), Noting(), list[str]()
+    monkeypatch.setattr(logging.getLogger("pqadapters.logging"), "handlers", [failing])
+    handler = QueueHandler(tmp_path / "spool", handlers=[noting])
+    monkeypatch.setattr(handler, "handleError", lambda record: refused.append(record.getMessage()))
+
+    def fail(*operations: object, **options: object) -> Any:
+        raise StorePoisoned("its files were removed")
+
+    monkeypatch.setattr(spool(handler).store, "commit", fail)
+    logger_of(handler).info("then")
+    assert handler.flush(PATIENCE)
+    assert noting.messages == ["then"]
+    assert not refused
+    assert "is opened again" in failing.tries[0]
+    handler.close()
+
+
+@pytest.mark.parametrize("max_bytes", [None, 1 << 20])
+def test_a_handler_that_fails_as_it_is_told_why_no_listener_starts_costs_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_bytes: int | None
+) -> None:
+    failing = Noting(lambda message: RuntimeError("gone"))
+    monkeypatch.setattr(logging.getLogger("pqadapters.logging"), "handlers", [failing])
+    handlers = [Sink(Noting(), name="one"), Sink(Noting(), name="one")]
+    handler = QueueHandler(tmp_path / "spool", handlers=handlers, max_bytes=max_bytes)
+    logger_of(handler).info("then")
+    assert handler.stats()["depth"] == 1
+    assert len(failing.tries) == 1
+    handler.close()
+
+
 def test_of_two_threads_that_find_such_a_store_the_second_one_goes_on_in_what_the_first_has_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

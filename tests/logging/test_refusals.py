@@ -338,6 +338,23 @@ def test_a_record_that_is_refused_is_told_of_before_it_is_a_dead_letter(
     assert all("logged as app in" in text for text in told)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_handler_that_fails_at_what_the_listener_says_keeps_no_record(
+    place: str, listen: Listen, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread ended, and nothing was delivered any more. As a handler of a window that was closed fails."""
+    failing = Noting(lambda message: RuntimeError("the window is gone"))
+    own = logging.getLogger("pqadapters.logging")
+    monkeypatch.setattr(own, "handlers", [failing])
+    picky = Noting(lambda message: ValueError("no") if message == "m 1" else None)
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(picky, retries=2, **FAST), *[Noting() for _ in range(others)])
+    _log(logger, 0, 4)
+    assert listener.flush(PATIENCE)
+    assert picky.messages == ["m 0", "m 2", "m 3"]
+    assert "is a dead letter now" in failing.tries[-1]
+
+
 @pytest.mark.parametrize("heard", [False, True])
 def test_why_nothing_is_delivered_is_told_where_no_other_handler_hears_of_it(
     place: str, heard: bool, capsys: pytest.CaptureFixture[str]

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from logging import WARNING, Handler, LogRecord, NullHandler
 from logging import handlers as stdlib
 from types import TracebackType
@@ -20,7 +21,7 @@ from ...errors import StoreError
 from ...forking import SINKS, hold_at_fork
 from ...living import living
 from ...overriding import declared_as, told
-from ...telling import logger
+from ...telling import aloud, logger
 from .._spools.borrowed import is_durable, spool_in
 from .._spools.names import Spooled
 from ..queues import SpoolQueue
@@ -155,7 +156,7 @@ class QueueListener(stdlib.QueueListener):
         except Exception as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                self._say_they_wait(error)
+                aloud(partial(self._say_they_wait, error))
 
     def _say_they_wait(self, error: Exception) -> None:
         """What the spool gets of it waits, too."""

@@ -11,9 +11,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
-from ...telling import logger
+from ...telling import aloud, logger
 
 _log = logger("pqadapters.logging")
 
@@ -81,7 +82,7 @@ def _carry_out(call: Callable[[], object]) -> None:
     try:
         call()
     except Exception as error:
-        _log.error("a log record of the time of a fork isn't stored: %s", error)
+        aloud(partial(_log.error, "a log record of the time of a fork isn't stored: %s", error))
 
 
 def _begin_again() -> None:

@@ -221,7 +221,8 @@ class Spool:
                     raise
                 continue  # another thread has let go of it in between
             except StorePoisoned as error:
-                self._reopened(store, error).commit(Put(_INBOX, payload))
+                with silence():  # until it is stored: a handler that fails costs no record
+                    self._reopened(store, error).commit(Put(_INBOX, payload))
             finally:
                 if limit.coming:
                     limit.came()
