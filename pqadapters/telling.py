@@ -82,7 +82,7 @@ def logger(name: str) -> logging.Logger:
     return cast("logging.Logger", _Logger(name))
 
 
-_SAYS = frozenset({"debug", "info", "warning", "error", "exception", "log"})
+_SAYS = frozenset({"debug", "info", "warning", "error", "exception", "critical", "log"})
 
 
 class _Logger:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import queue
 import signal
@@ -620,3 +621,37 @@ def test_a_callback_that_would_end_its_thread_ends_no_pool_of_processes(place: d
         executor.submit(work.nothing).add_done_callback(leave)
         work.GATES["gate"].set()
         assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+
+
+class _Failing(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(record.getMessage())
+        raise RuntimeError("the window is gone")
+
+
+@pytest.mark.parametrize(
+    ("kind", "timeout"), [(ThreadPoolExecutor, None), (ThreadPoolExecutor, 0.05), (ProcessPoolExecutor, None)]
+)
+def test_a_handler_that_fails_at_what_is_said_of_a_job(
+    kind: Any,
+    timeout: float | None,
+    place: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It ended the thread that told of a job's end, and no job of the executor was carried out any more."""
+    failing = _Failing()
+    monkeypatch.setattr(logging.getLogger("pqadapters"), "handlers", [failing])
+    caplog.set_level(logging.INFO, "pqadapters")
+    with kind(3, **place) as executor:
+        begun = executor.using(retries=1, backoff=0.01, timeout=timeout)
+        failed = begun.submit(work.hold, "long") if timeout else begun.submit(work.fail, "no")
+        with pytest.raises(TimeoutError if timeout else ValueError):
+            failed.result(work.PATIENCE)
+        work.GATES["long"].set()
+        assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+    assert any("is tried again" in message for message in failing.told)

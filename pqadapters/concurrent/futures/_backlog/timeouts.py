@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ....ending import start_thread
+from ....telling import endure
 from .._jobs.errors import TimedOut
 from .clock import call_in
 from .finishing import finish
@@ -42,9 +43,14 @@ def _run_out(ref: weakref.ref[Backlog], future: weakref.ref[JobFuture], rest: tu
             "runs it can't be stopped, and goes on"
         )
         # Its callbacks may take long, and the clock has others to call.
-        thread = threading.Thread(target=finish, args=(backlog, started, None, error), daemon=True)
+        thread = threading.Thread(target=_finish, args=(backlog, started, error), daemon=True)
         thread.name = "pqadapters-executor-timeout"
         try:
             start_thread(thread)
         except RuntimeError:  # none can be started, and nobody else would end it
             finish(backlog, started, None, error)
+
+
+def _finish(backlog: Backlog, started: Started, error: TimedOut) -> None:
+    endure()
+    finish(backlog, started, None, error)

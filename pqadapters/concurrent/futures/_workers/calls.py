@@ -221,6 +221,7 @@ class Calls:
             raise
 
     def _work(self) -> None:
+        telling.endure()
         while self._thread is threading.current_thread():
             try:
                 done = self._done.get(timeout=_LINGER)

@@ -125,6 +125,7 @@ class Tickets:
 
     def work(self, ticket: _Ticket) -> bool:
         """What a ticket does, in a thread of the pool."""
+        telling.endure()
         try:
             ticket.pop()
         except IndexError:
