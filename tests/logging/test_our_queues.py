@@ -355,6 +355,29 @@ def test_memory_that_runs_out_for_a_moment_makes_no_dead_letters(
     assert all(each.messages == messages for each in noting)
 
 
+def test_memory_that_runs_out_for_the_copy_of_the_second_sink_keeps_nothing_from_it(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one had the batch, the second never got it, and it was in hand until the process ended."""
+    queue = make()
+    messages = _log(logger_of(QueueHandler(queue)), 0, 3)
+    copied, calls = sharing.copied, list[int]()
+
+    def failing(record: logging.LogRecord) -> logging.LogRecord:
+        calls.append(1)
+        if len(calls) == 5:
+            raise MemoryError
+        return copied(record)
+
+    monkeypatch.setattr(sharing, "copied", failing)
+    noting = [Noting() for _ in range(2)]
+    with QueueListener(queue, *noting) as listener:
+        for each in noting:
+            each.until_count(3)
+        assert listener.flush(PATIENCE)
+    assert [each.messages for each in noting] == [messages] * 2
+
+
 def test_a_negative_timeout_of_a_spool(tmp_path: Path) -> None:
     """As of the standard library's queues; it was taken for none."""
     queue = SpoolQueue(tmp_path / "spool")

@@ -50,7 +50,8 @@ class SharedPost(Post):
         return max(0.0, self._later[0][0] - SYSTEM.monotonic()) if self._later else None
 
     def add(self, entries: Sequence[Entry]) -> None:
-        self._waiting.extend([(claim, copied(record)) for claim, record in entries])
+        """These copies are its own: a handler may change its record."""
+        self._waiting.extend(entries)
 
     def _claimed(self, store: Store, queue: str, limit: int) -> Sequence[Claim]:
         self._come_again()
@@ -113,13 +114,14 @@ class Sharing:
         first = self._posts[0]
         try:
             entries = Post.decoded(first, store, claims)
+            copies = [[(claim, copied(record)) for claim, record in entries] for _ in self._posts]
         except BaseException:
             first.owed.give_back(store, claims)
             raise
         with self._changed:
             self._left.update((claim.id, (claim, len(self._posts))) for claim, _ in entries)
-            for post in self._posts:
-                post.add(entries)
+            for post, own in zip(self._posts, copies, strict=True):
+                post.add(own)
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self.is_full or first.stopping.is_set())
 
