@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pqadapters.logging._delivery import sharing
+from pqadapters.logging._delivery.post import copied
 from pqadapters.logging._delivery.sharing import Sharing
 from pqadapters.logging._records import records
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
@@ -361,7 +362,7 @@ def test_memory_that_runs_out_for_the_copy_of_the_second_sink_keeps_nothing_from
     """The first one had the batch, the second never got it, and it was in hand until the process ended."""
     queue = make()
     messages = _log(logger_of(QueueHandler(queue)), 0, 3)
-    copied, calls = sharing.copied, list[int]()
+    calls = list[int]()
 
     def failing(record: logging.LogRecord) -> logging.LogRecord:
         calls.append(1)
