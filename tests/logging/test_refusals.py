@@ -10,15 +10,18 @@ import re
 import threading
 from logging import handlers
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from pqadapters.logging._delivery.couriers import Courier, Job
+from pqadapters.logging._delivery.owed import Owed
 from pqadapters.logging._delivery.post import Post
 from pqadapters.logging._records import records
 from pqadapters.logging._records.records import Codec
 from pqadapters.logging.handlers import QueueHandler, Sink, SpoolQueue
-from pqadapters.store import Ack, Claim, Put, State
+from pqadapters.store import Ack, Claim, Put, State, Store
 
 from .failures import Mute, MuteOutage
 from .sinks import PATIENCE, Noting, eventually, logger_of, spool
@@ -108,6 +111,31 @@ def test_a_queue_that_is_full_is_no_reason_for_dead_letters(place: str, listen: 
     assert [own.get(timeout=PATIENCE).getMessage() for _ in range(10)] == _numbers(0, 10)
     assert listener.flush(PATIENCE)
     assert listener.stats()["dead"] == 0
+
+
+@pytest.mark.parametrize(("error", "asked"), [(queue.Full(), False), (OSError("down"), True)])
+def test_where_a_batch_stays_a_full_queue_is_not_asked_for_the_record_behind(error: Exception, asked: bool) -> None:
+    """Another record says nothing about this one there: it gets through once there is room."""
+    stopping, store = threading.Event(), cast("Store", SimpleNamespace())
+    sink = Noting(lambda message: error)
+    post = Post("one", Sink(sink, retries=2, backoff=(0.001, 0.001)), Codec(), False, stopping, Owed())
+    courier, looks = Courier(post, "sinks/one", object()), list[object]()
+    job = Job([logging.makeLogRecord({"msg": "m"})], stays=True)
+
+    def takes_another(found: object) -> bool:
+        looks.append(found)
+        return True
+
+    courier.takes_another = takes_another
+    thread = threading.Thread(target=courier._insist, args=(job, store))
+    thread.start()
+    if not asked:  # else it ends by itself
+        sink.until(lambda: len(sink.tries) > 8 or looks)
+        job.over.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert bool(job.refused) is asked
+    assert bool(looks) is asked
 
 
 def test_a_file_that_was_closed_and_opens_once_has_confirmed_nothing(
