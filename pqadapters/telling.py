@@ -194,12 +194,36 @@ def aloud(call: Callable[[], object]) -> None:
 
 
 def named(error: BaseException) -> str:
-    """Its type and text. The text of a class of the program's own may be what fails; and what is no text in it, such as
-    half of a file's name, no log file would take."""
+    """Its type and text."""
+    text = _text_of(error)
+    return _textless(error) if text is None else f"{type(error).__name__}: {text}"
+
+
+def text_of(error: BaseException) -> str:
+    """Its text, for a message of ours."""
+    text = _text_of(error)
+    return _textless(error) if text is None else text
+
+
+def _text_of(error: BaseException) -> str | None:
+    """None where it can't be had: the text of a class of the program's own may be what fails, or ends the program. What
+    is no text in it, such as half of a file's name, no log file would take."""
     try:
-        return f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
-    except Exception:
-        return f"{type(error).__name__}, whose text can't be had"
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except (Exception, SystemExit):
+        return None
+
+
+def _textless(error: BaseException) -> str:
+    return f"{type(error).__name__}, whose text can't be had"
+
+
+def excerpt_of(value: object) -> str:
+    """What it looks like, and of what type it is where its class fails to say."""
+    try:
+        return f"{value!r:.200}"
+    except (Exception, SystemExit):
+        return f"of type {type(value).__qualname__}"
 
 
 def shown(url: str) -> str:

@@ -27,6 +27,7 @@ from ..serializers import NAMES, Serializer, in_bytes
 from ..serializers import serializer as choose_serializer
 from ..serializers.signed import Key, Signed, hint, protected
 from ..store import Op, Set, Store
+from ..telling import text_of
 from ._mappings.edit import MISSING
 from ._mappings.expiry import Expiry, ends, is_over, with_end, without_end
 from ._mappings.keys import Keys
@@ -159,8 +160,8 @@ class PDict(DurableMapping[K, V]):
     def _refused(self, value: object, error: Exception) -> NotSerializable:
         other = ", or choose another serializer=" if self._takes_serializer else ""
         return NotSerializable(
-            f"a value of type {type(value).__qualname__} can't be stored in {self._table.label}: {error}. Nothing was "
-            f"stored; give what can be serialised{other}"
+            f"a value of type {type(value).__qualname__} can't be stored in {self._table.label}: {text_of(error)}. "
+            f"Nothing was stored; give what can be serialised{other}"
         )
 
     def _value_from_bytes(self, data: bytes) -> V:

@@ -99,6 +99,24 @@ def test_a_key_that_cannot_be_stored_is_not_there(d: Dict) -> None:
         d[key] = 1
 
 
+class _Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class _Unwilling:
+    def __reduce__(self) -> Any:
+        raise _Wordless
+
+
+@pytest.mark.parametrize("pair", [("a", _Unwilling()), (_Unwilling(), 1)], ids=["value", "key"])
+def test_why_one_cannot_be_stored_may_be_beyond_words(d: Dict, pair: tuple[Any, Any]) -> None:
+    """The RuntimeError was raised."""
+    with pytest.raises(NotSerializable, match="_Wordless, whose text can't be had"):
+        d[pair[0]] = pair[1]
+    assert d == {}
+
+
 def test_a_value_that_cannot_be_stored_leaves_all_as_it_was(d: Dict) -> None:
     d["a"] = 1
     for change in (

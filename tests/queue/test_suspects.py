@@ -76,6 +76,27 @@ def test_of_one_that_was_given_back_it_is_not_said_that_the_program_ended_with_i
     assert "ended" not in said
 
 
+class Around:
+    """Two of them that name each other have no repr."""
+
+    other: Any = None
+
+    def __repr__(self) -> str:
+        return f"Around({self.other!r})"
+
+
+def test_one_that_cannot_say_what_it_is_is_handed_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What its repr raised came out of get(), at each start, and the item was in hand all the same."""
+    item = Around()
+    item.other = item
+    with Queue[Any](path=tmp_path / "q", ack="task_done") as q:
+        q.put(item)
+    for _ in range(4):
+        with Queue[Any](path=tmp_path / "q", ack="task_done") as q:
+            q.nack(q.get_nowait())
+    assert "never done: of type Around. " in caplog.messages[-1]
+
+
 def test_a_queue_that_begins_empty_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Queue[int](path=tmp_path / "q") as q:
         counted: list[bool] = []

@@ -36,8 +36,19 @@ class Wordless(Exception):
         raise RuntimeError("no text")
 
 
+class Exits(Exception):
+    """Whoever asks for its text ends the program."""
+
+    def __str__(self) -> str:
+        sys.exit(3)
+
+
 def wordless() -> None:
     raise Wordless
+
+
+def exits() -> None:
+    raise Exits
 
 
 class Spoils:
@@ -89,7 +100,10 @@ def test_a_poison_item_goes_to_the_dead_letters_and_the_next_one_is_served(
     assert (q.stats()["dead"], q.stats()["buried"], q.unfinished_tasks) == (2, 2, 2)
 
 
-@pytest.mark.parametrize(("spoil", "reason"), [(wordless, "Wordless, whose text can't be"), (sys.exit, "SystemExit")])
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [(wordless, "Wordless, whose text can't be"), (exits, "Exits, whose text can't be"), (sys.exit, "SystemExit")],
+)
 def test_what_an_item_ends_with_does_not_stand_in_the_way(store: Store, spoil: Any, reason: str) -> None:
     """An error without a text, or the exit of a module that is a script as well, came back from every get for ever."""
     q: Queue[Any] = Queue(store=store)
@@ -133,12 +147,13 @@ def test_an_exit_as_the_dead_letters_are_looked_at_is_raised(store: Store) -> No
     assert [letter.item for letter in q.dead_letters()] == ["a"]
 
 
-def test_an_error_without_a_text_is_said_to_be_one(store: Store) -> None:
+@pytest.mark.parametrize("error", [Wordless, Exits])
+def test_an_error_without_a_text_is_said_to_be_one(store: Store, error: type[Exception]) -> None:
     class Unwilling:
         def __reduce__(self) -> Any:
-            raise Wordless
+            raise error
 
-    with pytest.raises(NotSerializable, match="Wordless, whose text"):
+    with pytest.raises(NotSerializable, match=f"{error.__name__}, whose text"):
         Queue[Any](store=store).put(Unwilling())
 
 

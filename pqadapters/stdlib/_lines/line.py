@@ -85,12 +85,12 @@ class Line(Acks):
         for claim, item in taken:
             if claim.attempt >= _CONSPICUOUS:  # and once before, when nobody counted
                 _log.warning(
-                    "record %d of %s was handed out %d times or more and never done: %.200r. If it is what ends the "
+                    "record %d of %s was handed out %d times or more and never done: %s. If it is what ends the "
                     "program, max_attempts= moves it to the dead letters",
                     claim.id,
                     self.label,
                     claim.attempt,
-                    item,
+                    telling.excerpt_of(item),  # here, where an item that can't tell keeps nobody from having it
                 )
 
     def bound(self, maxsize: int) -> int:

@@ -33,6 +33,7 @@ from ...errors import NotSerializable, StoreError
 from ...interrupts import works
 from ...serializers import Serializer, pickle
 from ...serializers.signed import Signed, WrongSignature
+from ...telling import excerpt_of, text_of
 from .parts import is_known, join, refuse_sets, split, split_own
 
 _LENGTH = struct.Struct(">I")
@@ -117,11 +118,13 @@ class Keys:
         except Exception as error:
             if works(self._copied, key):
                 raise  # a signal handler's exception, and no fault of the key
-            raise NotSerializable(f"key {_shown(key)} can't be serialised: {error}. Nothing was stored") from error
+            raise NotSerializable(
+                f"key {excerpt_of(key)} can't be serialised: {text_of(error)}. Nothing was stored"
+            ) from error
         if not isinstance(copy, Hashable) or hash(copy) != hash(key) or copy != key:
             raise NotSerializable(
-                f"key {_shown(key)} isn't equal to its own copy, so nobody would find it again. Give its class __eq__ "
-                "and __hash__ by value, or use a key made of text and numbers. Nothing was stored"
+                f"key {excerpt_of(key)} isn't equal to its own copy, so nobody would find it again. Give its class "
+                "__eq__ and __hash__ by value, or use a key made of text and numbers. Nothing was stored"
             )
         return b"p" + data
 
@@ -184,13 +187,6 @@ def _plain(key: object) -> object:
             plain = to_plain(key)
             return plain if plain is not None and hash(plain) == hash(key) and plain == key else None
     return None
-
-
-def _shown(key: object) -> str:
-    try:
-        return f"{key!r:.200}"
-    except Exception:
-        return f"of type {type(key).__qualname__}"
 
 
 _ENCODERS: dict[type, Callable[[Keys, Any], bytes]] = {
