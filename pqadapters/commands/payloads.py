@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from .. import live
 from ..serializers import serializer
 from ..serializers.signed import SIGNATURE, peeled
+from ..telling import named
 from .pickles import is_pickle, summary
 from .values import written
 
@@ -61,8 +62,8 @@ def _pickle(payload: bytes, length: int, unpickle: bool) -> Shown | None:
     if unpickle:
         try:
             return Shown("pickle", written(pickle.loads(payload), length))
-        except Exception as error:
-            return Shown("pickle", f"{type(error).__name__}: {error!s:.1000}")
+        except (Exception, SystemExit) as error:
+            return Shown("pickle", f"{named(error):.1000}")
     text = summary(payload, length)
     return None if text is None else Shown("pickle", text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _DEEP = 40
+_MORE = 100  #: so many characters beyond the length are no reason to cut something short
 
 
 class Node:
@@ -53,9 +54,10 @@ class _Pen:
             self._add(f"{value[: max(self._left, 1)]!r}...")
             return
         try:
-            self._add(repr(value))
-        except Exception as error:  # an int that is too long to be written, an object's own __repr__
-            self._add(f"<{type(value).__name__}: {type(error).__name__}>")
+            text = repr(value)
+        except (Exception, SystemExit) as error:  # an int that is too long to be written, an object's own __repr__
+            text = f"<{type(value).__name__}: {type(error).__name__}>"
+        self._add(text if len(text) <= self._left + _MORE else f"{text[: self._left]}...")
 
     def _write_node(self, node: Node, depth: int) -> None:
         if node.shape == "name":

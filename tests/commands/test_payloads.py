@@ -8,6 +8,7 @@ import datetime
 import decimal
 import pickle
 import random
+import sys
 from typing import Any
 
 import pytest
@@ -123,3 +124,50 @@ def test_damaged_payloads_are_shown_somehow() -> None:
         payload[:2], payload[-1:] = b"\x80\x05", b"."
         assert isinstance(shown(bytes(payload), 200).text, str)
         assert isinstance(shown(chance.randbytes(20), 200).text, str)
+
+
+class _Exits(Exception):
+    def __str__(self) -> str:
+        sys.exit(3)
+
+
+def _fail(error: type[BaseException]) -> None:
+    raise error
+
+
+class _Unloadable:
+    def __init__(self, error: type[BaseException]) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return _fail, (self._error,)
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, _Exits])
+def test_one_that_cannot_be_loaded_is_shown_as_that(error: type[BaseException]) -> None:
+    """An exit while it was loaded, or its error's text was asked for, ended the command, which showed none of the others."""
+    found = shown(pickle.dumps(_Unloadable(error)), 100, unpickle=True)
+    assert found.text.startswith(error.__name__)
+
+
+class _Unspeakable:
+    def __repr__(self) -> str:
+        sys.exit(4)
+
+
+def test_one_that_ends_the_program_when_it_is_written_is_shown_as_that() -> None:
+    payload = pickle.dumps([_Unspeakable(), 1])
+    try:
+        text = shown(payload, 100, unpickle=True).text
+    except SystemExit:
+        text = "the end"  # told here: pytest shows what is in a traceback, and would end with it
+    assert text == "[<_Unspeakable: SystemExit>, 1]"
+
+
+class _Wordy:
+    def __repr__(self) -> str:
+        return "word " * 1000
+
+
+def test_what_an_object_says_of_itself_is_cut_to_the_length() -> None:
+    assert shown(pickle.dumps([_Wordy(), 1]), 200, unpickle=True).text == f"[{'word ' * 40}"[:200] + "..., ...]"
