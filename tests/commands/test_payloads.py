@@ -145,7 +145,7 @@ class _Unloadable:
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, _Exits])
 def test_one_that_cannot_be_loaded_is_shown_as_that(error: type[BaseException]) -> None:
-    """An exit while it was loaded, or its error's text was asked for, ended the command, with none of the others shown."""
+    """An exit while it was loaded, or its error's text was asked for, ended the command: the others were not shown."""
     found = shown(pickle.dumps(_Unloadable(error)), 100, unpickle=True)
     assert found.text.startswith(error.__name__)
 
