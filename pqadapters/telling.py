@@ -26,6 +26,7 @@ from .callers import stacklevel
 if TYPE_CHECKING:
     import logging
 
+_LONG = 10_000  #: characters of an error's text: it may have whole items in it, more than a store takes
 _logging: Any = None
 _least_level: int | None = None  #: which is still to be set; 0: it was
 
@@ -194,15 +195,15 @@ def aloud(call: Callable[[], object]) -> None:
 
 
 def named(error: BaseException) -> str:
-    """Its type and text."""
+    """Its type and text, cut to what fits into any store."""
     text = _text_of(error)
-    return _textless(error) if text is None else f"{type(error).__name__}: {text}"
+    return _cut(_textless(error) if text is None else f"{type(error).__name__}: {text}")
 
 
 def text_of(error: BaseException) -> str:
-    """Its text, for a message of ours."""
+    """Its text, cut as well, for a message of ours."""
     text = _text_of(error)
-    return _textless(error) if text is None else text
+    return _cut(_textless(error) if text is None else text)
 
 
 def _text_of(error: BaseException) -> str | None:
@@ -216,6 +217,10 @@ def _text_of(error: BaseException) -> str | None:
 
 def _textless(error: BaseException) -> str:
     return f"{type(error).__name__}, whose text can't be had"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[:_LONG]}..."
 
 
 def excerpt_of(value: object) -> str:

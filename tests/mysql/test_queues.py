@@ -277,3 +277,23 @@ with Queue(name="q", **how) as q, Queue(name="done", **how) as done, PDict(name=
 print("done")
 """
     assert run(code, url) == "done"
+
+
+def _fail_with(size: int) -> None:
+    raise ValueError("x" * size)
+
+
+class _Wordy:
+    """What is raised when it is loaded says more than the server takes."""
+
+    def __reduce__(self) -> Any:
+        return _fail_with, (20 << 20,)
+
+
+def test_an_item_whose_error_is_larger_than_the_servers_packets_stands_in_nobodys_way(url: str) -> None:
+    """Its burial was refused as TooLarge, which each get() raised from then on."""
+    with Queue[Any](store=url, signing_key=KEY) as q:
+        q.put_many([_Wordy(), 1])
+        assert q.get(timeout=PATIENCE) == 1
+        (letter,) = q.dead_letters()
+    assert letter.reason.startswith("can't be decoded: ValueError: xxx")

@@ -114,6 +114,20 @@ def test_what_an_item_ends_with_does_not_stand_in_the_way(store: Store, spoil: A
     assert isinstance(letter.item, bytes)
 
 
+def wordy() -> None:
+    raise ValueError("\udcff" * 1_000_000)
+
+
+def test_what_an_error_says_is_kept_as_far_as_any_store_takes_it(store: Store) -> None:
+    q: Queue[Any] = Queue(store=store)
+    q.put(Spoils(wordy))
+    with pytest.raises(Empty):
+        q.get_nowait()
+    (letter,) = q.dead_letters()
+    assert letter.reason.startswith("can't be decoded: ValueError: \udcff")
+    assert len(letter.reason) < 20_000
+
+
 def _exits_once(codec: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """As where SIGTERM comes in the middle of the first call."""
     signals = [SystemExit()]

@@ -196,7 +196,7 @@ class Sorted:
         try:
             insort(self._entries, _Entry(item, record.id, record))
         except TypeError as error:
-            self._bury(record, f"can't be compared with the queue's other items: {error}")
+            self._bury(record, f"can't be compared with the queue's other items: {telling.text_of(error)}")
 
     def _bury(self, record: Record, reason: str) -> None:
         for claim in self._store.claim(self._name, ids=[record.id]):
