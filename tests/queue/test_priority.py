@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import total_ordering
@@ -213,6 +215,70 @@ def test_records_that_cannot_be_compared_with_the_others_are_dead_letters(store:
     assert q.unfinished_tasks == 1
     (letter,) = q.dead_letters()
     assert "can't be compared" in letter.reason
+
+
+class Renamed:
+    """Comparable, by an attribute that one of an earlier version hasn't got."""
+
+    def __init__(self, urgency: int) -> None:
+        self.importance = urgency
+
+    def __lt__(self, other: Renamed) -> bool:
+        return self.importance < other.importance
+
+
+def earlier(q: PriorityQueue[Any]) -> Put:
+    item = Renamed(0)
+    del item.importance
+    return q._line.make(item)
+
+
+@pytest.mark.exclusive
+@pytest.mark.parametrize("place_of_it", [0, 1, 2])
+def test_one_that_fails_to_be_compared_at_all_is_the_one_to_go(store: Store, place_of_it: int) -> None:
+    """What it raised, unless it was a TypeError, came out of each get and put, and none of the others was served."""
+    q: PriorityQueue[Any] = PriorityQueue(store=store)
+    puts = [q._line.make(Renamed(2)), q._line.make(Renamed(1))]
+    store.commit(*puts[:place_of_it], earlier(q), *puts[place_of_it:])
+    q.put(Renamed(3))
+    assert [q.get_nowait().importance for _ in range(3)] == [1, 2, 3]
+    (letter,) = q.dead_letters()
+    assert "can't be compared" in letter.reason
+    assert vars(letter.item) == {}
+
+
+class Exits:
+    """What ends the program when it is loaded."""
+
+    def __reduce__(self) -> Any:
+        return sys.exit, ()
+
+
+@pytest.mark.exclusive
+def test_one_that_ends_the_program_stands_in_nobodys_way_where_the_order_is_in_memory(store: Store) -> None:
+    q: PriorityQueue[Any] = PriorityQueue(store=store)
+    store.commit(Put(q.name, pickle.dumps(Exits())), q._line.make(Job(1)))
+    assert q.get_nowait() == Job(1)
+    (letter,) = q.dead_letters()
+    assert "SystemExit" in letter.reason
+
+
+@pytest.mark.exclusive
+@pytest.mark.parametrize("error", [SystemExit, TimeoutError])
+def test_what_a_signal_handler_raises_while_they_are_sorted_is_raised(store: Store, error: type[BaseException]) -> None:
+    q: PriorityQueue[Any] = PriorityQueue(store=store)
+    store.commit(q._line.make(Job(2)), q._line.make(Job(1)))
+    loads, signals = q._line.decode, [error()]
+
+    def interrupted(payload: bytes) -> Any:
+        if signals:
+            raise signals.pop()
+        return loads(payload)
+
+    q._line._sort_in_memory()._loads = interrupted  # type: ignore[attr-defined]
+    with pytest.raises(error):
+        q.get_nowait()
+    assert [q.get_nowait(), q.get_nowait()] == [Job(1), Job(2)]
 
 
 def test_on_a_shared_store_what_bytes_cannot_order_is_refused() -> None:

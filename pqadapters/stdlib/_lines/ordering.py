@@ -13,7 +13,7 @@ TypeError, and nothing is stored. Any thread may call anything.
 from __future__ import annotations
 
 import threading
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from ... import telling
 from ...clock import SYSTEM
 from ...errors import RankError
+from ...interrupts import is_fault, works
 from ...rank import rank
 from ...store import Claim, Nack, Order, Put, Record, Stop
 from .line import Line, weak
@@ -40,6 +41,10 @@ class _Entry:
 
     def __lt__(self, other: _Entry) -> bool:
         return self.rank < other.rank if self.rank and other.rank else bool(self.item < other.item)
+
+
+def _with_itself(entry: _Entry) -> bool:
+    return entry < entry
 
 
 def _rank_of(item: object) -> bytes:
@@ -189,16 +194,42 @@ class Sorted:
 
     def _place(self, record: Record) -> None:
         try:
-            item = self._loads(record.payload)
-        except Exception:
+            entry = self._entry(record)
+        except (Exception, SystemExit):
+            if works(self._entry, record):
+                raise  # a signal handler's exception, and no fault of the record
             self._blind.append(record.id)
             return
-        try:
-            insort(self._entries, _Entry(item, record.id, record))
-        except TypeError as error:
-            self._bury(record, f"can't be compared with the queue's other items: {telling.text_of(error)}")
+        self._insert(entry)
 
-    def _bury(self, record: Record, reason: str) -> None:
-        for claim in self._store.claim(self._name, ids=[record.id]):
+    def _entry(self, record: Record) -> _Entry:
+        return _Entry(self._loads(record.payload), record.id, record)
+
+    def _insert(self, entry: _Entry) -> None:
+        try:
+            insort(self._entries, entry)
+        except (Exception, SystemExit) as error:
+            if not is_fault(error, self._find, entry):
+                raise  # memory is lacking, or it was a signal handler's
+            at_fault = self._at_fault(entry)
+            reason = f"can't be compared with the queue's other items: {telling.text_of(error)}"
+            if at_fault is None:
+                return self._bury(entry.id, reason)
+            self._bury(at_fault.id, reason)
+            self._entries.remove(at_fault)
+            self._insert(entry)
+
+    def _find(self, entry: _Entry) -> object:
+        return bisect_right(self._entries, entry)
+
+    def _at_fault(self, entry: _Entry) -> _Entry | None:
+        """The one before it that can't even be compared with itself, as one of an earlier version of its class; None:
+        it is itself the one to go."""
+        if not works(_with_itself, entry):
+            return None
+        return next((each for each in self._entries if not works(_with_itself, each)), None)
+
+    def _bury(self, id: int, reason: str) -> None:
+        for claim in self._store.claim(self._name, ids=[id]):
             self._store.commit(Nack(claim, dead=reason))
-            _log.error("record %d of queue %r is a dead letter now: it %s", record.id, self._name, reason)
+            _log.error("record %d of queue %r is a dead letter now: it %s", id, self._name, reason)
