@@ -224,11 +224,11 @@ def _cut(text: str) -> str:
 
 
 def excerpt_of(value: object) -> str:
-    """What it looks like, and of what type it is where its class fails to say."""
+    """The beginning of its repr; where its class fails to say that, of what type it is."""
     try:
         return f"{value!r:.200}"
-    except (Exception, SystemExit):
-        return f"of type {type(value).__qualname__}"
+    except (Exception, SystemExit) as error:
+        return f"<{type(value).__qualname__}: {type(error).__name__}>"
 
 
 def shown(url: str) -> str:

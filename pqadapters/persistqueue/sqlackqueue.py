@@ -335,7 +335,7 @@ class UniqueAckQ(Unique, SQLiteAckQueue):
         try:
             return super().update(item, id)
         except ConditionFailed:
-            raise ValueError(f"{item!r} is in the queue already, with another id") from None
+            raise ValueError(f"{telling.excerpt_of(item)} is in the queue already, with another id") from None
 
     def _replacing(self, before: bytes, payload: bytes) -> list[Op]:
         return [leave(self._queue, before), enter(self._queue, payload)]

@@ -12,6 +12,7 @@ from typing import Any
 from ..durability import Durability, Survives
 from ..errors import ConditionFailed
 from ..store import Claim, Op, Order
+from ..telling import excerpt_of
 from . import serializers
 from ._digests import enter, leave
 from ._place import open_home
@@ -86,7 +87,7 @@ class UniqueQ(Unique, SQLiteQueue):
         try:
             return super().update(item, id)
         except ConditionFailed:
-            raise ValueError(f"{item!r} is in the queue already, with another id") from None
+            raise ValueError(f"{excerpt_of(item)} is in the queue already, with another id") from None
 
     def _change(self, claim: Claim, payload: bytes) -> list[Op]:
         return [leave(self._queue, claim.payload), enter(self._queue, payload), *super()._change(claim, payload)]

@@ -181,3 +181,18 @@ def test_stats_tell_what_is_in(store: Store) -> None:
     assert stats["oldest_age"] >= 0
     assert stats["bytes"] > 0
     assert stats["place"] == store.place
+
+
+class Speechless:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_one_that_has_no_repr_is_missed_as_any_other(store: Store) -> None:
+    q: Queue[Any] = Queue(store=store)
+    q.put(1)
+    for miss in (q.task_done, lambda item: q.nack(item, delay=0), q.queue.remove):
+        with pytest.raises(ValueError, match="<Speechless: RuntimeError>"):
+            miss(Speechless())
+    with pytest.raises(ValueError, match=r"^.{,500}$"):
+        q.task_done("word " * 1000)

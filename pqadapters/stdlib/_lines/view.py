@@ -19,6 +19,7 @@ from typing import Any, overload
 from ...errors import ShutDown, StoreError
 from ...living import living
 from ...store import Ack, Claim, Order, Put
+from ...telling import excerpt_of
 from .kept import keep
 from .line import Line
 from .stock import ALL
@@ -150,7 +151,7 @@ class View:
         for record, each in line.decoded(self._order):
             if each == item and self._drop(ids=[record.id]):
                 return
-        raise ValueError(f"{item!r} is not in {line.label}")
+        raise ValueError(f"{excerpt_of(item)} is not in {line.label}")
 
     def __delitem__(self, index: int | slice) -> None:
         """Drop the item at the index, or the slice. Raises IndexError."""
@@ -175,7 +176,7 @@ class View:
         try:
             return list(self).index(item, start, ALL if stop is None else stop)
         except ValueError:
-            raise ValueError(f"{item!r} is not in {self._line.label}") from None
+            raise ValueError(f"{excerpt_of(item)} is not in {self._line.label}") from None
 
     def count(self, item: object) -> int:
         """How many items are equal."""

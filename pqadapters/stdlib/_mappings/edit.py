@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ...telling import excerpt_of
 from .blocks import Block
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Edit(Block, Generic[V]):
     def _look(self) -> V:
         mapping, data, batch = self._mapping, self._data, self.batch
         if data in batch.edited:
-            raise RuntimeError(f"key {self._key!r} is being edited by this thread already")
+            raise RuntimeError(f"key {excerpt_of(self._key)} is being edited by this thread already")
         self._found = found = self._table.get(data)
         if data not in batch.changes and not batch.cleared:
             batch.expect(data, found)
