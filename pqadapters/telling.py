@@ -231,6 +231,19 @@ def excerpt_of(value: object) -> str:
         return f"<{type(value).__qualname__}: {type(error).__name__}>"
 
 
+def escaped(text: str) -> str:
+    """The text with whatever isn't printable as Python writes it in a string."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
+    return short or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}")
+
+
 def shown(url: str) -> str:
     """The URL without a password that it has, also as an option, which is none, or with slashes missing."""
     import re  # loaded by who has a URL

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from ..errors import PqadaptersError
-from .screen import escaped
+from ..telling import escaped
 
 P = ParamSpec("P")
 T = TypeVar("T")

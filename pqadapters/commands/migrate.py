@@ -11,10 +11,10 @@ import click
 
 from ..opening import open_store
 from ..serializers import NAMES
-from ..telling import shown
+from ..telling import escaped, shown
 from . import options
 from .failures import Failure, told
-from .screen import Screen, escaped, print_json
+from .screen import Screen, print_json
 
 if TYPE_CHECKING:
     from ..persistqueue.conversion import Progress as Tell

@@ -11,11 +11,11 @@ import click
 from ..errors import ConditionFailed
 from ..sight import Sight
 from ..store import Claim, State, Store
+from ..telling import escaped
 from . import options
 from .failures import Failure, told
 from .places import find, opened, seen
 from .queues import chosen, letters_of
-from .screen import escaped
 
 _AT_ONCE = 1000
 

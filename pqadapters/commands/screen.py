@@ -16,20 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..telling import escaped
+
 _WIDE = 1 << 20  #: columns of a pipe
-
-
-def escaped(text: str) -> str:
-    """The text with whatever isn't printable as Python writes it in a string."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else _escape(each) for each in text)
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
-    return short or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}")
 
 
 class Screen:

@@ -54,6 +54,8 @@ def explain_at_end(notes: Notes, shelves: Shelves, finder: Finder) -> None:
 
 
 def _explain(notes: Notes, shelves: Shelves, finder: Finder, stream: TextIO) -> None:
+    from ..telling import escaped
+
     text = ""
     left = {**dict(finder.passed_over()), **notes.left}
     for title, lines in (
@@ -66,7 +68,7 @@ def _explain(notes: Notes, shelves: Shelves, finder: Finder, stream: TextIO) -> 
         said = list(lines)
         if said or title == "swapped":
             text += f"pqadapters: {title}{'' if said else ': nothing'}\n"
-            text += "".join(f"  {line}\n" for line in said)
+            text += "".join(f"  {escaped(line)}\n" for line in said)
     stream.write(text)
 
 

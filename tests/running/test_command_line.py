@@ -310,3 +310,10 @@ def test_explain_says_where_the_jobs_of_executors_are(tmp_path: Path) -> None:
         f"__main__.left-executor in {directory}/__main__.left-executor-0: {when}; 1 job left",
     ]
     assert "queues" not in said
+
+
+def test_explain_shows_no_terminal_what_it_would_obey(tmp_path: Path) -> None:
+    place = Place(tmp_path, {"\x1b[31mred.py": "import queue\nqueue.Queue()\n"})
+    (said,) = explained(place, "\x1b[31mred.py")["swapped"]
+    assert "\\x1b[31mred.py" in said
+    assert "\x1b" not in said
