@@ -124,7 +124,7 @@ def test_what_an_error_says_is_kept_as_far_as_any_store_takes_it(store: Store) -
     with pytest.raises(Empty):
         q.get_nowait()
     (letter,) = q.dead_letters()
-    assert letter.reason.startswith("can't be decoded: ValueError: \udcff")
+    assert letter.reason.startswith(r"can't be decoded: ValueError: \udcff")
     assert len(letter.reason) < 20_000
 
 
