@@ -54,6 +54,78 @@ def test_an_exception_that_pickle_makes_another_one_of_is_a_remote_error(
     assert "in fail_as" in error.traceback
 
 
+class TextlessParked(JobParked):
+    def __str__(self) -> NoReturn:
+        raise SystemExit(3)
+
+
+class OwnText(str):
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("no text of ours")
+
+
+class TextOfItsOwn(AnotherType):
+    def __str__(self) -> str:
+        return OwnText("the text")
+
+
+class Unmade(RemoteError):
+    def __init__(self, text: str) -> None:
+        """Lacks what a RemoteError has."""
+
+
+class Unkept:
+    """Can't be pickled, nor be said why."""
+
+    def __reduce__(self) -> NoReturn:
+        raise NoText
+
+
+class Unopened:
+    """Can't be loaded, nor be said why."""
+
+    def __reduce__(self) -> Any:
+        return fail_as, (NoText,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "text"),
+    [
+        (TextlessParked, JobParked, "its text can't be had"),
+        (TextOfItsOwn, RemoteError, "TextOfItsOwn: the text"),
+        (Unmade, RemoteError, "Unmade: its text can't be had"),
+    ],
+)
+def test_what_an_exception_says_of_itself_keeps_no_future_from_its_end(
+    kind: type[Exception], told: type[Exception], text: str, make: Make
+) -> None:
+    """What became of it couldn't be stored, and both its future and shutdown() waited for ever."""
+    with make() as executor:
+        assert type(executor.using(key="k").submit(fail_as, kind).exception(work.PATIENCE)) is kind
+    with make() as executor, pytest.raises(told, match=text):
+        executor.future(key="k").result(work.PATIENCE)
+
+
+def test_a_result_that_cant_be_kept_nor_be_said_why_ends_its_job(make: Make) -> None:
+    with make() as executor:
+        assert type(executor.using(key="k").submit(Unkept).result(work.PATIENCE)) is Unkept
+        executor.using(key="other").submit(Unopened).result(work.PATIENCE)
+    with make() as executor:
+        with pytest.raises(RemoteError, match="the type Unkept, can't be kept: its text can't be had"):
+            executor.future(key="k").result(work.PATIENCE)
+        with pytest.raises(RemoteError, match="what was kept can't be loaded here: its text can't be had"):
+            executor.future(key="other").result(work.PATIENCE)
+
+
+def test_a_workers_result_that_cant_be_loaded_nor_be_said_why_ends_its_job(place: dict[str, Any]) -> None:
+    with ProcessPoolExecutor(1, **place) as executor:
+        with pytest.raises(RemoteError, match="the result can't be loaded here: its text can't be had"):
+            executor.submit(Unopened).result(work.PATIENCE)
+        assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+
+
 def _leave(executor: ThreadPoolExecutor, function: Callable[..., object], *args: object, **options: Any) -> None:
     """A job that wasn't begun."""
     executor.submit(work.hold, "gate")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ....errors import NotSerializable
 from ....interrupts import is_fault
 from ....serializers.connections import without_connections
-from .errors import JobParked, RemoteError, qualified, told
+from .errors import JobParked, RemoteError, qualified, text_of, told
 from .sealing import Sealing
 
 _RESULT, _ERROR, _REMOTE, _PARKED = b"R", b"E", b"X", b"P"
@@ -28,21 +28,21 @@ def dump(outcome: Outcome) -> bytes:
     """The bytes. What can't be serialised becomes a RemoteError that says so, also where that raises SystemExit or the
     like: it is for a thread that runs jobs, which has the outcome to tell."""
     if isinstance(outcome.error, JobParked):
-        return _PARKED + str(outcome.error).encode("utf-8", "surrogatepass")  # a file's name is in it, say
+        return _PARKED + text_of(outcome.error).encode("utf-8", "surrogatepass")  # a file's name is in it, say
     if outcome.error is not None:
         return _dump_error(outcome.error)
     try:
         return _RESULT + without_connections(pickle.dumps(outcome.result, 5))
     except BaseException as error:
-        text = f"the result, of the type {type(outcome.result).__qualname__}, can't be kept: {error}"
+        text = f"the result, of the type {type(outcome.result).__qualname__}, can't be kept: {text_of(error)}"
         return _remote(RemoteError(qualified(NotSerializable), text))
 
 
 def _dump_error(error: BaseException) -> bytes:
     """An exception as it is, if it survives a round trip: those with an __init__ of their own may not."""
-    if isinstance(error, RemoteError):
-        return _remote(error)
     try:
+        if isinstance(error, RemoteError):
+            return _remote(error)
         data = without_connections(pickle.dumps(error, 5))
         again = pickle.loads(data)
         if type(again) is type(error) and str(again) == str(error):
@@ -66,7 +66,8 @@ def load(stored: bytes, sealing: Sealing, *, by_thread: bool = False) -> Outcome
     except BaseException as error:
         if not (by_thread or (isinstance(error, (Exception, SystemExit)) and is_fault(error, opened, stored))):
             raise
-        return Outcome(error=RemoteError(qualified(type(error)), f"what was kept can't be loaded here: {error}"))
+        text = f"what was kept can't be loaded here: {text_of(error)}"
+        return Outcome(error=RemoteError(qualified(type(error)), text))
 
 
 def _loaded(sealing: Sealing, stored: bytes) -> Outcome:

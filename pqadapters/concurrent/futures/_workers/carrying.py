@@ -15,7 +15,7 @@ from multiprocessing.reduction import ForkingPickler
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, TypeGuard
 
-from .._jobs.errors import RemoteError, qualified, told
+from .._jobs.errors import RemoteError, told
 
 _BY_SIGNAL = "pqadapters: by a signal"
 _LOADED_ANYWAY = {type(None), bool, int, float, str, bytes}
@@ -88,5 +88,5 @@ def unpacked(result: Any) -> tuple[Any, ResultNotLoaded | None]:
     try:
         return pickle.loads(result.data), None
     except BaseException as error:  # it is for the thread that tells outcomes, and no signal handler's
-        text, lines = f"the result can't be loaded here: {error}", "".join(traceback.format_exception(error))
-        return None, ResultNotLoaded(qualified(type(error)), text, lines)
+        there = told(error)
+        return None, ResultNotLoaded(there.type, f"the result can't be loaded here: {there.text}", there.traceback)
