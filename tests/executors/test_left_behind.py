@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import time
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecutor, as_completed, task, wait
 from pqadapters.concurrent.futures._backlog import returning
 from pqadapters.concurrent.futures._backlog.watch import _Look
+from pqadapters.concurrent.futures._jobs.wire import dump
 from pqadapters.store import Nack, Put
 
 from ..contract.threads import Task
@@ -330,6 +332,26 @@ def test_what_is_no_job_is_a_dead_letter_and_holds_up_none(make: Make, payload: 
         assert letter.reason
         assert executor.requeue() == 1
         assert executor.purge("pending") == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [b"[1]", b"[" * 200_000]
+    + [b'{"%s": "x"}' % name for name in (b"max_attempts", b"retries", b"timeout", b"result_ttl", b"backoff")],
+    ids=["list", "deep", "max_attempts", "retries", "timeout", "result_ttl", "backoff"],
+)
+def test_what_has_options_that_are_none_is_a_dead_letter_and_holds_up_none(make: Make, options: bytes) -> None:
+    """They held up all jobs, or the shutdown: on a server they aren't signed, and are anybody's."""
+    head = struct.pack(">BB16sHI", 1, 0, bytes(16), 0, len(options))
+    with make(recover="manual") as executor:
+        payload = head + options + dump((work.note, ("runs",), {}))
+        executor._backlog.store.commit(Put(executor._backlog.names.jobs, payload, attempts=2))
+    with make() as executor:
+        assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+    with make(recover="manual") as executor:
+        (letter,) = executor.jobs("dead")
+        assert letter.reason.startswith("it can't be read: ")
+    assert not work.DONE
 
 
 def test_what_is_parked_while_it_is_looked_for_has_come_to_its_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,13 +40,17 @@ class Options(NamedTuple):
 
     @classmethod
     def of(cls, meta: dict[str, Any], retry_on: tuple[type[BaseException], ...] | None) -> Options:
-        """From what was kept; what a newer version has kept beside is passed over."""
+        """From what was kept; what a newer version has kept beside is passed over. Raises TypeError and ValueError for
+        what isn't ours: it may be anybody's who writes to the store."""
         given = {name: value for name, value in meta.items() if name in cls._fields}
         if "key" in given:
             given["key"] = bytes.fromhex(given["key"])
         if "interrupted" in given:
             given["interrupted"] = Interrupted(given["interrupted"])
-        return cls(**given, retry_on=retry_on)
+        found = cls(**given, retry_on=retry_on)
+        if given:
+            _check(found)
+        return found
 
     def retries_on(self, error: BaseException, failures: int) -> bool:
         """Whether it is tried again after that many failures, the last one being this."""
@@ -77,19 +81,9 @@ def options(
     max_attempts: int | None = None,
 ) -> Options:
     """From what users write. Raises TypeError and ValueError."""
-    _check_numbers(retries=retries, backoff=backoff, delay=delay, timeout=timeout, result_ttl=result_ttl)
-    for name, value in (("retries", retries), ("backoff", backoff), ("delay", delay), ("result_ttl", result_ttl)):
-        if value is not None and not value >= 0:
-            raise ValueError(f"{name} can't be negative; {value!r} is")
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout is how long in seconds the job may run; {timeout!r} isn't positive")
     kinds = (retry_on,) if isinstance(retry_on, type) else retry_on
-    if kinds is not None and not _are_exceptions(kinds):
-        raise TypeError(f"retry_on is a class of exceptions or a tuple of such, not {retry_on!r}")
-    check_attempts(max_attempts)
-    rank(priority)
-    return Options(
-        None if key is None else key_bytes(key),
+    found = Options(
+        None,
         retries,
         backoff,
         kinds,
@@ -97,9 +91,29 @@ def options(
         priority,
         timeout,
         result_ttl,
-        None if interrupted is None else choice(Interrupted, interrupted, "interrupted"),
+        None,
         max_attempts,
     )
+    _check(found)
+    if kinds is not None and not _are_exceptions(kinds):
+        raise TypeError(f"retry_on is a class of exceptions or a tuple of such, not {retry_on!r}")
+    rank(priority)
+    return found._replace(
+        key=None if key is None else key_bytes(key),
+        interrupted=None if interrupted is None else choice(Interrupted, interrupted, "interrupted"),
+    )
+
+
+def _check(options: Options) -> None:
+    """Raises TypeError and ValueError for numbers that can't be counted or waited with."""
+    numbers = {name: getattr(options, name) for name in ("retries", "backoff", "delay", "result_ttl")}
+    _check_numbers(**numbers, timeout=options.timeout)
+    for name, value in numbers.items():
+        if value is not None and not value >= 0:
+            raise ValueError(f"{name} can't be negative; {value!r} is")
+    if options.timeout is not None and not options.timeout > 0:
+        raise ValueError(f"timeout is how long in seconds the job may run; {options.timeout!r} isn't positive")
+    check_attempts(options.max_attempts)
 
 
 def _are_exceptions(kinds: object) -> bool:

@@ -66,9 +66,14 @@ def read(payload: bytes) -> Wire:
         if form != FORMAT:
             raise ValueError(f"it has the format {form}, which a newer version wrote")
         start = _HEAD.size + length
-        return Wire(flags, id, failures, json.loads(payload[_HEAD.size : start]) if length else {}, payload[start:])
+        meta = json.loads(payload[_HEAD.size : start]) if length else {}
     except struct.error:
         raise ValueError("it is no job") from None
+    except RecursionError:
+        meta = None
+    if not isinstance(meta, dict):
+        raise ValueError("its options are none")
+    return Wire(flags, id, failures, meta, payload[start:])
 
 
 def id_of(payload: bytes) -> bytes:
