@@ -9,15 +9,15 @@ import struct
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecutor, as_completed, task, wait
-from pqadapters.concurrent.futures._backlog import returning
+from pqadapters.concurrent.futures._backlog import returning, starting
 from pqadapters.concurrent.futures._backlog.watch import _Look
 from pqadapters.concurrent.futures._jobs.wire import dump
-from pqadapters.store import Nack, Put
+from pqadapters.store import Ack, Nack, Put
 
 from ..contract.threads import Task
 from . import work
@@ -607,6 +607,57 @@ def test_a_shutdown_when_the_program_has_ended_leaves_what_no_pool_begins(
     with App(tmp_path, AT_EXIT).start(kind, json.dumps(place, default=str), case) as running:
         running.until("ended")
         running.end()
+
+
+class Untold:
+    """Can't be loaded, and who asks why is told to exit."""
+
+    def __reduce__(self) -> Any:
+        return _fail_untold, ()
+
+
+def _fail_untold() -> NoReturn:
+    raise Unsaid
+
+
+class Unsaid(Exception):
+    def __str__(self) -> NoReturn:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize("attempts", [0, 2])
+@pytest.mark.parametrize("error", [TypeError, SystemExit])
+def test_a_job_that_cant_be_begun_for_whatever_reason_holds_up_no_other(
+    make: Make, error: type[BaseException], attempts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken for a store that refuses: that was looked at again each second, and shutdown() had no end."""
+    leave(make, (work.note, 1), (work.note, 2), (work.note, 3))
+    loaded = starting._loaded
+
+    def fail_for_one(backlog: Any, claim: Any, job: Any, *more: Any) -> Any:
+        if b"K\2" in job.call:  # that is 2
+            raise error("nobody has thought of it")
+        return loaded(backlog, claim, job, *more)
+
+    monkeypatch.setattr(starting, "_loaded", fail_for_one)
+    with make(recover="manual") as executor:
+        store, name = executor._backlog.store, executor._backlog.names.jobs
+        for claim in store.claim(name, limit=10):
+            store.commit(Ack(claim), Put(name, claim.payload, claim.rank, attempts=attempts))
+    with make(recover="manual") as executor:
+        _, two, _ = executor.recovered()
+        with pytest.raises(JobParked, match=f"it can't be begun: builtins.{error.__name__}: nobody has thought"):
+            two.result(work.PATIENCE)
+    assert work.DONE == [1, 3]
+
+
+def test_a_job_whose_loading_fails_unsaid_is_parked(make: Make) -> None:
+    leave(make, (work.note, Untold()), (work.note, 1))
+    executor = make()
+    (letter,) = _parked(executor)
+    assert letter.reason == "it can't be loaded: Unsaid, whose text can't be had"
+    executor.shutdown()
+    assert work.DONE == [1]
 
 
 @pytest.mark.parametrize("word", ["retry", "fail", "drop"])

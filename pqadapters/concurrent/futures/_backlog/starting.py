@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .... import telling
 from ....clock import SYSTEM
 from ....errors import LeaseLost, PqadaptersError
-from ....interrupts import repeats, works
+from ....interrupts import of_handler, repeats, works
 from ....store import Ack, Delete, Order, Update
 from .._jobs import wire
-from .._jobs.errors import JobParked
+from .._jobs.errors import JobParked, qualified, text_of
 from .._jobs.options import PLAIN, Options
 from .._jobs.words import Interrupted
 from .._others import peers
@@ -74,7 +74,7 @@ def next_job(backlog: Backlog) -> Started | None:
             if future is not None and claim.attempt == 1 and future._options is PLAIN and future._call is not None:
                 started: Started | None = _new(Started, (future, claim, future._call, PLAIN, 0, 0))
             else:
-                started = _looked_at(backlog, claim, wire.id_of(claim.payload), future)
+                started = _looked_at_or_parked(backlog, claim, wire.id_of(claim.payload), future)
             backlog.suspects.leave(entry)
         except BaseException:
             try:
@@ -184,6 +184,33 @@ def _claim_own(backlog: Backlog, most: int) -> list[Claim]:
             continue
     own = [future._record for future in some if backlog.suspects.allow(future)]
     return backlog.claim(backlog.names.jobs, order=_RANK, ids=own, counted=True) if own else []
+
+
+def _looked_at_or_parked(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | None) -> Started | None:
+    """As `_looked_at`. A job for which that fails again, whatever of it that is, would hold up all others for good: it
+    is a dead letter. A store that has failed refuses that as well."""
+    try:
+        return _looked_at(backlog, claim, id, future)
+    except BaseException as error:
+        if not _may_be_the_jobs(error):
+            raise
+    backlog.suspects.end(id)
+    try:
+        return _looked_at(backlog, claim, id, future)
+    except BaseException as error:
+        if not _may_be_the_jobs(error):
+            raise
+        _log.error("job %s can't be begun", id.hex(), exc_info=error)
+        park(backlog, claim, f"it can't be begun: {qualified(type(error))}: {text_of(error)}", future)
+        let_go_of_suspect(backlog, id)
+        return None
+
+
+def _may_be_the_jobs(error: BaseException) -> bool:
+    """Whether it is no word of the store, of the system or of a signal handler."""
+    if isinstance(error, (PqadaptersError, OSError, MemoryError)) or of_handler(error, None) is not None:
+        return False
+    return isinstance(error, (Exception, SystemExit))
 
 
 def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | None) -> Started | None:
