@@ -155,6 +155,31 @@ def test_an_outcome_that_no_record_takes_fails_its_job_and_no_other(
             executor.using(key="large").submit(bytes, 1).result(work.PATIENCE)
 
 
+class Verbose:
+    """Can't be loaded, and says so at length."""
+
+    def __reduce__(self) -> Any:
+        return _fail_at_length, ()
+
+
+def _fail_at_length() -> NoReturn:
+    raise ValueError("why " * 25_000)
+
+
+@pytest.mark.parametrize("options", [{}, {"key": "k"}])
+def test_a_job_that_says_more_of_its_failure_than_a_record_takes_is_parked(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It couldn't be, was tried again each second, and held up all others."""
+    monkeypatch.setattr(draft, "MAX_PAYLOAD", 70_000)
+    place: Any = {"path": tmp_path / "jobs", "durability": "process"}
+    _leave(ThreadPoolExecutor(1, **place), work.note, Verbose(), **options)
+    with ThreadPoolExecutor(1, **place, recover="manual") as executor:
+        (future,) = executor.recovered()
+        with pytest.raises(JobParked, match=r"ValueError: why why .*\.\.\.; requeue\(\) puts it back"):
+            future.result(work.PATIENCE)
+
+
 def test_a_parked_job_is_that_in_the_next_run_too(make: Make) -> None:
     _leave(make(), work.note, work.Unloadable(), key="k")
     with make() as executor:
