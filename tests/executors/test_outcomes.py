@@ -108,6 +108,15 @@ def test_what_an_exception_says_of_itself_keeps_no_future_from_its_end(
         executor.future(key="k").result(work.PATIENCE)
 
 
+def test_an_exception_whose_text_exits_is_tried_again(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Who logs what is tried again, and heard of it, had a future without end."""
+    caplog.set_level("INFO", "pqadapters.executor")
+    with make() as executor:
+        future = executor.using(retries=1, backoff=0).submit(fail_as, TextlessParked)
+        assert type(future.exception(work.PATIENCE)) is TextlessParked
+    assert "tried again in 0.0 s: TextlessParked, whose text can't be had" in caplog.text
+
+
 def test_a_result_that_cant_be_kept_nor_be_said_why_ends_its_job(make: Make) -> None:
     with make() as executor:
         assert type(executor.using(key="k").submit(Unkept).result(work.PATIENCE)) is Unkept

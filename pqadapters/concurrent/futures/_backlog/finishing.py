@@ -193,7 +193,7 @@ def _commit_outcome(
 def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None:
     future, claim, failures = started.future, started.claim, started.failures + 1
     pause = started.options.pause(failures)
-    _log.info("job %s failed, and is tried again in %.1f s: %s: %s", _name(future), pause, type(error).__name__, error)
+    _log.info("job %s failed, and is tried again in %.1f s: %s", _name(future), pause, telling.named(error))
     with backlog.lock:  # before it is stored: whoever claims it at once finds its future, and runs it in that
         if not is_held(backlog, started):
             raise LeaseLost(f"job {_name(future)} has run out of time")
