@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from concurrent.futures import thread as stdlib
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +21,7 @@ from pqadapters.concurrent.futures import (
     JobParked,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
+    wait,
 )
 from pqadapters.errors import DiskError, LimitReached
 from pqadapters.opening import open_store
@@ -340,3 +341,40 @@ def test_a_callback_that_ends_the_last_thread_behind_a_shutdown(make: Make) -> N
     with make():
         pass
     assert work.DONE == ["left"]  # there, where the pool was shut already
+
+
+def test_a_call_that_is_cancelled_in_a_pool_that_begins_no_more_ends_its_future(
+    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits again then, behind the end of those that waited; the job stays on disk."""
+    executor = ProcessPoolExecutor(1, **place)
+    inner: Future[Any] = Future()
+    monkeypatch.setattr(executor, "_issue", lambda *_: inner)
+    future = executor.submit(work.nothing)
+    executor.shutdown(wait=False, drain=False)
+    inner.cancel()
+    assert not wait([future], work.PATIENCE).not_done
+    executor.shutdown()
+    with ProcessPoolExecutor(1, recover="manual", **place) as another:
+        assert another.stats()["pending"] == 1
+        another.purge("pending")
+
+
+def test_one_whose_last_thread_ends_in_the_middle_of_its_shutdown_is_closed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that does the last job closes the store, and wasn't told to yet."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    shutdown = stdlib.ThreadPoolExecutor.shutdown
+
+    def ends(pool: Any, *args: Any, **options: Any) -> None:
+        shutdown(pool, *args, **options)
+        work.GATES["gate"].set()
+        for thread in list(pool._threads):
+            thread.join(work.PATIENCE)
+
+    monkeypatch.setattr(stdlib.ThreadPoolExecutor, "shutdown", ends)
+    executor.shutdown(wait=False)
+    assert executor._backlog.closed

@@ -38,6 +38,25 @@ def test_the_same_key_gives_the_same_future(make: Make) -> None:
     assert work.DONE == [1]
 
 
+def test_a_key_that_is_there_as_the_executor_ends_is_refused_as_any_job(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = make()
+    executor.using(key="k").submit(work.hold, "gate")
+    work.reached("gate")
+    store = executor._backlog.store
+    get = store.get
+
+    def late(table: str, key: bytes) -> bytes | None:
+        if table == executor._backlog.names.keys:
+            executor.shutdown(wait=False)
+        return get(table, key)
+
+    monkeypatch.setattr(store, "get", late)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.using(key="k").submit(work.note, 1)
+
+
 def test_a_key_that_was_taken_just_now_leaves_nothing_to_wait_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the job that wasn't stored."""
     with ThreadPoolExecutor(1, store=url) as other, ThreadPoolExecutor(1, store=url) as executor:
