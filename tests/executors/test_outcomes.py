@@ -76,6 +76,25 @@ class Unmade(RemoteError):
         """Lacks what a RemoteError has."""
 
 
+class Classless(Exception):
+    """Nobody can ask what it is."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":
+            raise LookupError("no class")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("options", [{"key": "k"}, {"retries": 1, "backoff": 0}], ids=["key", "retry"])
+def test_an_exception_that_cant_be_looked_at_ends_its_job(make: Make, options: dict[str, Any]) -> None:
+    """Its future had no end, and neither had shutdown()."""
+    with make() as executor:
+        future = executor.using(**options).submit(fail_as, Classless)
+        assert type(future.exception(work.PATIENCE)) in (Classless, RemoteError)
+    with make() as executor:
+        assert executor.stats()["pending"] == 0
+
+
 class Unkept:
     """Can't be pickled, nor be said why."""
 

@@ -17,7 +17,7 @@ from ....errors import ConditionFailed, LeaseLost, PqadaptersError, StoreError, 
 from ....store import Ack, Delete, Nack, Op, Set, Update
 from .._jobs import outcome as _outcome
 from .._jobs import wire
-from .._jobs.errors import parked
+from .._jobs.errors import parked, told
 from .._jobs.options import PLAIN, Options
 from .._others import peers
 from .refusals import try_later
@@ -38,6 +38,16 @@ _SWEEP = 256  #: outcomes that are kept between two looks for such as have run o
 
 def finish(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
     """The job has come to this. Never raises but for what isn't an Exception."""
+    try:
+        _finish(backlog, started, result, error)
+    except Exception as problem:
+        if not is_held(backlog, started):
+            raise
+        _log.error("job %s is done, and what it came to is told as text", _name(started.future), exc_info=problem)
+        _finish(backlog, started, None, told(error or problem))
+
+
+def _finish(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
     future, options = started.future, started.options
     if backlog.running.get(future._id) is not future or future.attempts != started.claim.attempt:
         return refuse(future)
