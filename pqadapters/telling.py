@@ -195,22 +195,21 @@ def aloud(call: Callable[[], object]) -> None:
 
 
 def named(error: BaseException) -> str:
-    """Its type and text, cut to what fits into any store."""
+    """Its type and text, in short."""
     text = _text_of(error)
-    return _cut(_textless(error) if text is None else f"{type(error).__name__}: {text}")
+    return _textless(error) if text is None else in_short(f"{type(error).__name__}: {text}")
 
 
 def text_of(error: BaseException) -> str:
-    """Its text, cut as well, for a message of ours."""
+    """Its text alone, for a message of ours."""
     text = _text_of(error)
-    return _cut(_textless(error) if text is None else text)
+    return _textless(error) if text is None else in_short(text)
 
 
 def _text_of(error: BaseException) -> str | None:
-    """None where it can't be had: the text of a class of the program's own may be what fails, or ends the program. What
-    is no text in it, such as half of a file's name, no log file would take."""
+    """None where it can't be had: the text of a class of the program's own may be what fails, or ends the program."""
     try:
-        return str(error).encode("utf-8", "backslashreplace").decode()
+        return str(error)
     except (Exception, SystemExit):
         return None
 
@@ -219,7 +218,10 @@ def _textless(error: BaseException) -> str:
     return f"{type(error).__name__}, whose text can't be had"
 
 
-def _cut(text: str) -> str:
+def in_short(text: str) -> str:
+    """Cut to what any store takes. What is no text in it, such as half of a file's name, is escaped: no log file would
+    take that."""
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _LONG else f"{text[:_LONG]}..."
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _log = telling.logger("pqadapters.executor")
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 _FOREVER = float("inf")
-_LONGEST = 10_000  #: characters of what is said of a dead letter: a store takes so much, and people read less
 _SWEEP = 256  #: outcomes that are kept between two looks for such as have run out
 
 
@@ -238,7 +237,7 @@ def _store_next_try(
 def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None = None) -> None:
     """Move a claimed job to the dead letters. One that has a key stays there under its key, and isn't begun again by
     whoever submits that key."""
-    reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}..."
+    reason = telling.in_short(reason)
     error = parked(reason)
     id = wire.id_of(claim.payload)
     try:
