@@ -19,7 +19,6 @@ from ....errors import ConditionFailed
 from ....store import Delete, Expect, Op, Put, Set, Store
 from .._jobs import wire
 from .._jobs.errors import UnknownJob
-from .._jobs.options import Options
 from .._jobs.outcome import Kept, load
 from .._others import peers
 from .future import JobFuture
@@ -226,8 +225,3 @@ def sweep(backlog: Backlog) -> None:
     except ConditionFailed:  # one of the keys is another job's by now
         for id, key in over:
             forget(backlog, id, key)
-
-
-def options_of(payload: bytes) -> Options:
-    """Of a stored job, but for what only its call says."""
-    return Options.of(wire.read(payload).meta, None)
