@@ -3,10 +3,10 @@
 PYTHON ?= python3
 JOBS ?= 3
 
-# What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well, on
-# the oldest its sqlite3; less on one that stands between two others. What is on the disk at each moment is the same on all,
-# and so is what becomes of a full one, what a later process finds, and where calls on a database are interrupted. So their files
-# are in memory, if there is enough.
+# What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well,
+# on the oldest its sqlite3, and less of logging; less on one that stands between two others. What is on the disk at each
+# moment is the same on all, and so is what becomes of a full one, what a later process finds, and where calls on a database
+# are interrupted. So their files are in memory, if there is enough.
 SEGMENT_PART := tests/test_signatures.py tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging
 SEGMENT_PART += tests/executors/test_cpython_threads.py tests/executors/test_cpython_processes.py
 SAME_ON_ALL := test_crash_states.py test_full_disk.py test_small_disk.py test_room.py test_limits.py mappings/test_interrupts.py
@@ -16,6 +16,7 @@ SAME_ON_ALL += mappings/test_machine.py mappings/test_processes.py home/test_ado
 SAME_ON_ALL += sqlite/test_interrupts.py
 PASSED_OVER := $(patsubst %,--ignore-glob='*/%',$(SAME_ON_ALL))
 LESS_3.12 := tests/queue tests/aio $(wildcard tests/*/test_cpython*.py)
+LESS_3.10 := $(filter-out tests/segment tests/logging,$(SEGMENT_PART)) tests/logging/test_cpython.py tests/logging/test_configured.py
 ALSO_3.10 := tests/sqlite
 ALSO_3.13 := tests/home
 

@@ -412,7 +412,7 @@ def test_a_commit_of_several_that_is_put_off_is_done_once_wherever_that_is_inter
     """One of the first in a queue was lost: its name comes before it, and was taken for it."""
     store, nth, going, done = make_store(), 0, True, 0
     while going:
-        nth += 1
+        nth += 3 if store.capabilities.hosts else 1  # a server takes its time
         queue, asked = f"late {nth}", list[bool]()
         store.commit(Put("r", b"%d" % nth), Put("s", b"%d" % nth), Set("t", b"old", b"v"), Set("t", b"n", b"%d" % nth))
         (back,), (over,) = store.claim("r"), store.claim("s")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 import threading
 import weakref
@@ -30,6 +31,7 @@ from pqadapters.store import Ack, Nack
 
 from ..contract.interrupting import Interrupt, _Handler, interrupted
 from ..contract.threads import Task
+from ..segment.programs import ROOT
 from . import work
 from .conftest import Make
 from .harness import App
@@ -159,13 +161,10 @@ def _forked(nth: int, look: Callable[[], bool]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
-def test_a_child_that_is_interrupted_anywhere_as_it_begins(
-    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It took its parent's jobs for its own. A worker of a pool waited for them as it ended, and shutdown() for it."""
-    monkeypatch.setattr(sys, "unraisablehook", lambda told: None)
-    executor = kind(1, path=tmp_path, durability="process")
+def begin_children(kind: Any, place: str) -> None:
+    """One for each place."""
+    sys.unraisablehook = lambda told: None
+    executor = kind(1, path=place, durability="process")
     future = executor.submit(work.double, 1)
     backlog, nth, found = executor._backlog, 0, 0
     while not found:
@@ -173,6 +172,16 @@ def test_a_child_that_is_interrupted_anywhere_as_it_begins(
         found = _forked(nth, lambda: backlog.forked and not (backlog.live or backlog.running) and backlog.idle())
     assert (found, nth > 10) == (2, True)
     _goes_on(executor, [future])
+
+
+@pytest.mark.parametrize("kind", ["ThreadPoolExecutor", "ProcessPoolExecutor"])
+def test_a_child_that_is_interrupted_anywhere_as_it_begins(kind: str, tmp_path: Path) -> None:
+    """It took its parent's jobs for its own. A worker of a pool waited for them as it ended, and shutdown() for it.
+    Here in a program of its own: where tests were run, each child lets go of many others' executors."""
+    code = f"from {__name__} import {kind}, begin_children; begin_children({kind}, {str(tmp_path)!r})"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
 
 
 def test_a_look_for_jobs_that_is_interrupted_anywhere(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_change_that_is_refused(place: Path, original: Path, code: int, times:
 
 _OPEN = "import sys, pqadapters.persistqueue as ours\nours.SQLiteQueue(sys.argv[1]).close()"
 _CALLS = ("fsync", "fdatasync", "rename", "link", "unlink", "rmdir", "mkdir", "ftruncate", "pwrite64")
-_EVERY = {"unlink": 4, "fdatasync": 3, "ftruncate": 4, "pwrite64": 24}  #: a kill costs a process
+_EVERY = {"unlink": 6, "fdatasync": 5, "ftruncate": 6, "pwrite64": 40}  #: a kill costs a process
 
 
 @pytest.fixture(scope="module")

@@ -223,13 +223,13 @@ def test_an_interrupted_checkpoint_lets_go_of_its_lock(tmp_path: Path) -> None:
         assert not [file for file in open_below(tmp_path) if file.endswith("checkpoint")]
 
 
-def test_i5_a_handle_whose_close_is_interrupted_keeps_no_record(tmp_path: Path) -> None:
+def test_i5_a_handle_whose_close_is_interrupted_keeps_no_record(in_memory: Path) -> None:
     """Another handle of the process kept the process alive, and with it claims that nobody had."""
     nth, going = 0, True
     while going:
         nth += 1
-        with SqliteStore(tmp_path / "q.db", durability="process") as store:
-            other: SqliteStore | None = SqliteStore(tmp_path / "q.db", durability="process")
+        with SqliteStore(in_memory / "q.db", durability="process") as store:
+            other: SqliteStore | None = SqliteStore(in_memory / "q.db", durability="process")
             assert other is not None
             store.commit(Put("q", b"a"), Put("q", b"b"))
             assert len(other.claim("q", limit=2)) == 2
@@ -246,13 +246,13 @@ def test_i5_a_handle_whose_close_is_interrupted_keeps_no_record(tmp_path: Path) 
     assert nth > 20
 
 
-def test_a_store_whose_opening_was_interrupted_is_closed_with_its_other_handles(tmp_path: Path) -> None:
+def test_a_store_whose_opening_was_interrupted_is_closed_with_its_other_handles(in_memory: Path) -> None:
     """The handle that there never was kept the database open; and a poisoned store couldn't be opened anew."""
     nth, going = 0, True
     while going:
         nth += 1
-        store = SqliteStore(tmp_path / "q.db", durability="process")
-        going = interrupted(lambda: SqliteStore(tmp_path / "q.db", durability="process"), nth, _HERE, exits=True)
+        store = SqliteStore(in_memory / "q.db", durability="process")
+        going = interrupted(lambda: SqliteStore(in_memory / "q.db", durability="process"), nth, _HERE, exits=True)
         gc.collect()
         store.close()
         assert store._core.writer.connection is None, f"at place {nth}"
