@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tools.in_memory import PLACE, has_room
+
+_TESTS = 300  #: between two times that what they have left is put aside
 
 settings.register_profile("pqadapters", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pqadapters")
@@ -37,6 +40,16 @@ def pytest_collection_finish() -> None:
     that was imported, and collected, for eleven thousand of them."""
     gc.collect()
     gc.freeze()
+
+
+_ended = itertools.count(1)
+
+
+def pytest_runtest_logfinish() -> None:
+    """The same of what the tests until now have left."""
+    if next(_ended) % _TESTS == 0:
+        gc.collect()
+        gc.freeze()
 
 
 def _has_cpythons_tests() -> bool:
