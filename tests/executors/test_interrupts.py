@@ -180,7 +180,7 @@ def test_a_child_that_is_interrupted_anywhere_as_it_begins(kind: str, tmp_path: 
     Here in a program of its own: where tests were run, each child lets go of many others' executors."""
     code = f"from {__name__} import {kind}, begin_children; begin_children({kind}, {str(tmp_path)!r})"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, timeout=100)
     assert not done.returncode, done.stderr
 
 

@@ -127,6 +127,19 @@ def test_what_an_exception_says_of_itself_keeps_no_future_from_its_end(
         executor.future(key="k").result(work.PATIENCE)
 
 
+class NoSuchFile(JobParked):
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text} of caf\udce9")
+
+
+def test_a_job_that_parks_itself_over_a_files_name_is_kept_as_that(make: Make) -> None:
+    """Half of a file's name is no text: what became of the job couldn't be stored."""
+    with make() as executor:
+        executor.using(key="k").submit(fail_as, NoSuchFile).exception(work.PATIENCE)
+    with make() as executor, pytest.raises(JobParked, match="the text of caf\udce9"):
+        executor.future(key="k").result(work.PATIENCE)
+
+
 def test_an_exception_whose_text_exits_is_tried_again(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     """Who logs what is tried again, and heard of it, had a future without end."""
     caplog.set_level("INFO", "pqadapters.executor")

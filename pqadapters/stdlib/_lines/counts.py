@@ -100,7 +100,8 @@ class Counts:
         self.elsewhere = 0  #: task_done() calls for what other processes hold, while it isn't learnt whose they are
         self.buried = 0  #: records that this handle moved to the dead letters
         self.joining = 0  #: threads in join()
-        self.owing = False  #: whether the second or third of these may be settled
+        #: `uncovered`, or a negative `adjustment`: something to settle. It is kept, since each task_done() asks.
+        self.owing = False
         self._by_hand = threading.local()  #: how many records a thread has dropped that it may say done
 
     def add(

@@ -215,8 +215,8 @@ class _Recovery:
             for r in found.regions
             if last
             and r.start >= marked
-            and not _is_from_elsewhere(segment, data, found, r)
             and self._is_torn(segment, data, r)
+            and not _is_from_elsewhere(segment, data, found, r)  # behind it: it looks for whole frames
         }
         replay.segment(segment, data, found, torn)
         for region in found.regions:

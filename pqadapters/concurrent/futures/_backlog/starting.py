@@ -17,7 +17,7 @@ from ....errors import LeaseLost, PqadaptersError
 from ....interrupts import of_handler, repeats, works
 from ....store import Ack, Delete, Order, Update
 from .._jobs import wire
-from .._jobs.errors import JobParked, qualified, text_of
+from .._jobs.errors import JobParked, qualified
 from .._jobs.options import PLAIN, Options
 from .._jobs.words import Interrupted
 from .._others import peers
@@ -201,7 +201,7 @@ def _looked_at_or_parked(backlog: Backlog, claim: Claim, id: bytes, future: JobF
         if not _may_be_the_jobs(error):
             raise
         _log.error("job %s can't be begun", id.hex(), exc_info=error)
-        park(backlog, claim, f"it can't be begun: {qualified(type(error))}: {text_of(error)}", future)
+        park(backlog, claim, f"it can't be begun: {qualified(type(error))}: {telling.text_of(error)}", future)
         let_go_of_suspect(backlog, id)
         return None
 

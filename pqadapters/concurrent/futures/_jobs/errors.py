@@ -47,7 +47,7 @@ class UnknownJob(PqadaptersError, LookupError):
 
 def told(error: BaseException) -> RemoteError:
     """What comes in the place of an exception."""
-    there = RemoteError(qualified(type(error)), text_of(error), _lines(error))
+    there = RemoteError(qualified(type(error)), whole_text(error), _lines(error))
     there._kinds = frozenset(map(qualified, type(error).__mro__))
     return there
 
@@ -75,7 +75,7 @@ def _lines(error: BaseException) -> str:
         return "its traceback can't be had"
 
 
-def text_of(error: BaseException) -> str:
+def whole_text(error: BaseException) -> str:
     """What str() makes of it, which is the program's own: it may raise, or give a str that can't be pickled."""
     try:
         return "".join((str(error),))

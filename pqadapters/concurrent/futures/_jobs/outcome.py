@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ....errors import NotSerializable
 from ....interrupts import is_fault
 from ....serializers.connections import without_connections
-from .errors import JobParked, RemoteError, qualified, text_of, told
+from .errors import JobParked, RemoteError, qualified, told, whole_text
 from .sealing import Sealing
 
 _RESULT, _ERROR, _REMOTE, _PARKED = b"R", b"E", b"X", b"P"
@@ -28,13 +28,13 @@ def dump(outcome: Outcome) -> bytes:
     """The bytes. What can't be serialised becomes a RemoteError that says so, also where that raises SystemExit or the
     like: it is for a thread that runs jobs, which has the outcome to tell."""
     if isinstance(outcome.error, JobParked):
-        return _PARKED + text_of(outcome.error).encode("utf-8", "surrogatepass")  # a file's name is in it, say
+        return _PARKED + whole_text(outcome.error).encode("utf-8", "surrogatepass")  # a file's name is in it, say
     if outcome.error is not None:
         return _dump_error(outcome.error)
     try:
         return _RESULT + without_connections(pickle.dumps(outcome.result, 5))
     except BaseException as error:
-        text = f"the result, of the type {type(outcome.result).__qualname__}, can't be kept: {text_of(error)}"
+        text = f"the result, of the type {type(outcome.result).__qualname__}, can't be kept: {whole_text(error)}"
         return _remote(RemoteError(qualified(NotSerializable), text))
 
 
@@ -66,7 +66,7 @@ def load(stored: bytes, sealing: Sealing, *, by_thread: bool = False) -> Outcome
     except BaseException as error:
         if not (by_thread or (isinstance(error, (Exception, SystemExit)) and is_fault(error, opened, stored))):
             raise
-        text = f"what was kept can't be loaded here: {text_of(error)}"
+        text = f"what was kept can't be loaded here: {whole_text(error)}"
         return Outcome(error=RemoteError(qualified(type(error)), text))
 
 
