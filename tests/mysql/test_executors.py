@@ -214,7 +214,8 @@ def test_who_comes_back_after_a_long_time_knows_what_is_over(url: str, monkeypat
 
 def test_a_job_that_is_put_back_while_it_is_looked_for_is_there(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was another record by then, of which the look at a long backlog knew nothing: its future failed."""
-    monkeypatch.setattr(looks, "_PAGE", 1)
+    monkeypatch.setattr(looks, "PAGE", 1)
+    monkeypatch.setattr(looks, "FIRST_PAGE", 1)
     with _two(url, monkeypatch, -60.0) as (one, two), MysqlStore(url) as store:
         moved = [one.submit(abs, number) for number in (-2, -3)]
         first, second = (bytes.fromhex(each.job_id) for each in moved)  # type: ignore[attr-defined]

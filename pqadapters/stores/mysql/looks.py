@@ -7,17 +7,16 @@ second for some millions of records.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 from ...store import Depth, Order, Record, State, dead_queue
 from .._ahead import LOOKS
+from .._pages import FIRST_PAGE, PAGE, shares
 from .names import Names
 from .reader import Reader
 from .schema import CLAIMED, DELAYED, PLACE, READY, moment, name_text, ready_at
 
-_PAGE = 256  #: records that are fetched at a time; those of one page are as they were at one moment
-_FIRST_PAGE = 8  #: the first one by rank: who looks for the next one needs no more
 _EVER = 1 << 63
 _EMPTY = (0, 0, 0)
 
@@ -103,15 +102,18 @@ class Looks:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
         question = self._sql.BETWEEN_BACK if back else self._sql.BETWEEN
-        least, most = after, _EVER
+        least, most, size = after, _EVER, FIRST_PAGE
         while True:
-            rows = list(self._reader.rows(question, *(number, least, most, _PAGE) * 3))
+            claimed, ready, delayed = shares(state, size)
+            bands = ((number, least, most, share) for share in (ready, delayed, claimed))
+            rows = list(self._reader.rows(question, *chain.from_iterable(bands)))
             rows.sort(key=_id, reverse=back)
-            yield from self._records(queue, number, rows[:_PAGE], state)
-            if len(rows) < _PAGE:
+            yield from self._records(queue, number, rows[:size], state)
+            if len(rows) < size:
                 return
-            edge = _id(rows[_PAGE - 1])
+            edge = _id(rows[size - 1])
             least, most = (least, edge) if back else (edge, most)
+            size = PAGE
 
     def _all(self, queue: str, number: int, order: Order, state: State | None, after: int) -> Iterator[Record]:
         """All ids and ranks first, since a queue with ranks has no key by id alone."""
@@ -120,8 +122,8 @@ class Looks:
         yield from self._of_ids(queue, number, [_id(row) for row in found], state)
 
     def _of_ids(self, queue: str, number: int, ids: Sequence[int], state: State | None) -> Iterator[Record]:
-        for start in range(0, len(ids), _PAGE):
-            some = ids[start : start + _PAGE]
+        for start in range(0, len(ids), PAGE):
+            some = ids[start : start + PAGE]
             rows = {_id(row): row for row in self._reader.rows(self._sql.RECORDS, some, number)}
             yield from self._records(queue, number, [rows[id] for id in some if id in rows], state)
 
@@ -133,7 +135,7 @@ class Looks:
 
     def _along(self, queue: str, number: int) -> Iterator[Record]:
         """Page by page along the key. Of a place that has the beginning of a rank alone all ranks are asked for."""
-        last, size = (b"", 0), _FIRST_PAGE
+        last, size = (b"", 0), FIRST_PAGE
         while True:
             rows = list(self._reader.rows(self._sql.READY_BEHIND, number, *last, size, number, last[0], size))
             rows = sorted(rows, key=_stands)[:size]
@@ -147,7 +149,7 @@ class Looks:
             elif len(rows) < size:
                 return
             else:
-                last, size = _stands(rows[-1]), _PAGE
+                last, size = _stands(rows[-1]), PAGE
 
     def _records(self, queue: str, number: int, rows: Sequence[Any], state: State | None) -> Iterator[Record]:
         now = self._wall()

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...store import Depth, Order, Record, State, dead_queue
+from .._pages import FIRST_PAGE, PAGE, shares
 from . import schema
 from .names import Names
 from .reader import Reader
 from .schema import DELAYED, ID_BITS, IDS, is_whole, name_blob, name_text, places
 
-_PAGE = 256  #: records that are fetched at a time; those of one page are as they were at one moment
-_FIRST_PAGE = 8  #: the first one by rank: who looks for the next one needs no more
 _NOWHERE = (0, 0)
 
 
@@ -78,25 +77,27 @@ class Looks:
     def _by_id(self, queue: str, number: int, state: State | None, after: int, order: Order) -> Iterator[Record]:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
-        least, most = max(0, after), IDS
+        least, most, size = max(0, after), IDS, FIRST_PAGE
         while True:
-            rows = self._page(number, least, most, back)
+            rows = self._page(number, least, most, shares(state, size), back)
             rows.sort(key=_id, reverse=back)
             now = self._wall()
-            for row in rows[:_PAGE]:
+            for row in rows[:size]:
                 record = self._record(queue, row, now)
                 if record is not None and (state is None or record.state is state):
                     yield record
-            if len(rows) < _PAGE:
+            if len(rows) < size:
                 return
-            edge = _id(rows[_PAGE - 1])
+            edge = _id(rows[size - 1])
             least, most = (least, edge) if back else (edge, most)
+            size = PAGE
 
-    def _page(self, number: int, least: int, most: int, back: bool) -> list[Any]:
-        """Up to a page of the records of each state with ids between the two, from one end on."""
+    def _page(self, number: int, least: int, most: int, sizes: tuple[int, int, int], back: bool) -> list[Any]:
+        """Up to so many of the records of each state with ids between the two, from one end on."""
+        claimed, ready, delayed = sizes
         start = number << ID_BITS
         first, last = start + least, start + most
-        bands = (-last, -first, _PAGE, first, last, _PAGE, first + DELAYED, last + DELAYED, _PAGE)
+        bands = (-last, -first, claimed, first, last, ready, first + DELAYED, last + DELAYED, delayed)
         return self._ask(schema.BETWEEN_BACK if back else schema.BETWEEN, bands)
 
     def _ready_by_rank(self, queue: str, number: int) -> Iterator[Record]:
@@ -109,7 +110,7 @@ class Looks:
             yield from self._pages_by_rank(queue, number)
 
     def _pages_by_rank(self, queue: str, number: int) -> Iterator[Record]:
-        rank, place, size = b"", 0, _FIRST_PAGE
+        rank, place, size = b"", 0, FIRST_PAGE
         while True:
             rows = self._ask(schema.NEXT_BY_RANK, (number, rank, place, size, number, rank, size))[:size]
             now = self._wall()
@@ -119,7 +120,7 @@ class Looks:
                     yield record
             if len(rows) < size:
                 return
-            (place, *_, rank, _, _), size = rows[-1], _PAGE
+            (place, *_, rank, _, _), size = rows[-1], PAGE
 
     def _by_rank(self, queue: str, number: int, state: State | None, after: int) -> Iterator[Record]:
         """All ids and ranks first: only what is ready has a place by its rank."""
