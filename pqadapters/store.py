@@ -123,7 +123,7 @@ class Depth(NamedTuple):
     claimed: int = 0
     dead: int = 0  #: records in "<name>.dead", in any state
     bytes: int = 0  #: payload bytes of all but the dead
-    oldest_age: float | None = None  #: seconds since the first ready record (by id) was put; None in `wait`'s predicate
+    oldest_age: float | None = None  #: seconds since the first ready record (by id) was put; None if not asked for
 
     @property
     def unfinished(self) -> int:
@@ -349,8 +349,8 @@ class Store(Protocol):
         Records that leave while the iterator runs may be missing from it. `after`: only ids above it.
         """
 
-    def depth(self, queue: str) -> Depth:
-        """How much is in the queue now."""
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        """How much is in the queue now; `age`: with the oldest one's, for which that is looked at."""
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         """Wait until `until(depth)` holds; False when `timeout` seconds went by first.

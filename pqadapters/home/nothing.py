@@ -34,7 +34,7 @@ class Nothing:
     def browse(self, queue: str, **options: Any) -> Iterator[Record]:
         return iter(())
 
-    def depth(self, queue: str) -> Depth:
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
         return Depth()
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:

@@ -317,8 +317,8 @@ class PrivateStore:
     ) -> Iterator[Record]:
         return self._for(queue).browse(queue, order=order, state=state, after=after)
 
-    def depth(self, queue: str) -> Depth:
-        return self._for(queue).depth(queue)
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        return self._for(queue).depth(queue, age=age)
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         return self._taken_now().wait(queue, until, timeout)

@@ -26,7 +26,7 @@ class Bell:
         self._watcher = Watcher(store, queue, _until(weakref.ref(self)), weak(self.ring))
 
     def depth(self) -> Depth:
-        return self._store.depth(self._queue)
+        return self._store.depth(self._queue, age=False)
 
     async def wait(self, seen: Depth, timeout: float | None) -> None:
         """Until the depth is another one, somebody rings, or `timeout` seconds have gone by."""

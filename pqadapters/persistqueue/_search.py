@@ -119,7 +119,8 @@ class Search:
         again = self._store.count(self._ready)
         fresh = self._waiting(id - 1 if self._newest else id + 1)  # as a rule
         if fresh is None or fresh.rank != FRESH:
-            records = self._fresh(after=id) if self._store.depth(self._queue).unfinished > again else iter(())
+            depth = self._store.depth(self._queue, age=False)
+            records = self._fresh(after=id) if depth.unfinished > again else iter(())
             fresh = next((record for record in records if self._is_behind(record.id, id)), None)
         return self._nearest([other for other in ids_in(self._store, self._ready) if self._is_behind(other, id)], fresh)
 

@@ -105,11 +105,11 @@ class States:
         """What `take` gives within `timeout` seconds (None: for ever)."""
         deadline = deadline_of(timeout)
         while True:
-            before, left = self._store.depth(self.queue)[:5], left_of(deadline)
+            before, left = self._store.depth(self.queue, age=False), left_of(deadline)
             row = take()  # nothing behind that: whoever has got an item is told of it
             if row is not None or (left is not None and left <= 0):
                 return row
-            self.wait(lambda depth, before=before: depth[:5] != before, left)  # type: ignore[misc]
+            self.wait(lambda depth, before=before: depth != before, left)  # type: ignore[misc]
 
     def wait(self, until: Callable[[Depth], bool], timeout: float | None) -> None:
         """Until something happens in the queue, a moment at the most: states aren't told of."""
@@ -285,7 +285,7 @@ class States:
 
     def waiting(self) -> int:
         """How many items are inited or ready."""
-        depth = self._store.depth(self.queue)
+        depth = self._store.depth(self.queue, age=False)
         return depth.ready + depth.claimed
 
     def active(self) -> int:

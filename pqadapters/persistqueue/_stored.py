@@ -81,7 +81,7 @@ class Stored:
     @property
     def size(self) -> int:
         """How many items are ready, whoever has put them."""
-        return self._store.depth(self._queue).ready
+        return self._store.depth(self._queue, age=False).ready
 
     @property
     def total(self) -> int:

@@ -433,8 +433,9 @@ class MemoryStore:
 
         return iter([record for record in self._whole(look) if state is None or record.state is state])
 
-    def depth(self, queue: str) -> Depth:
-        return self._whole(lambda: self._data.depth(queue))
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        found = self._whole(lambda: self._data.depth(queue))
+        return found if age else found._replace(oldest_age=None)
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         due: float | None = None

@@ -141,24 +141,30 @@ class RefusesTheDead(KeptStore):
 
 @caught_by("test_the_oldest_age_is_never_negative", "oldest_age")
 class AgesBackwards(KeptStore):
-    def depth(self, queue: str) -> Depth:
-        depth = super().depth(queue)
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        depth = super().depth(queue, age=age)
         put_at = [record.put_at for record in self.browse(queue)]
         return depth._replace(oldest_age=self._data.clock.wall() - min(put_at)) if put_at else depth
 
 
 @caught_by("test_unfinished_counts_all_but_the_dead", "unfinished")
 class CountsTheDeadTwice(KeptStore):
-    def depth(self, queue: str) -> Depth:
-        depth = super().depth(queue)
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        depth = super().depth(queue, age=age)
         return depth._replace(claimed=depth.claimed + depth.dead)
 
 
 @caught_by("test_the_depth_of_a_queue_that_never_was", "assert")
 class AgesWithoutARecord(KeptStore):
-    def depth(self, queue: str) -> Depth:
-        depth = super().depth(queue)
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        depth = super().depth(queue, age=age)
         return depth._replace(oldest_age=depth.oldest_age or 0.0)
+
+
+@caught_by("test_the_oldest_age_is_that_of_a_ready_record", "age=False")
+class AgesUnasked(KeptStore):
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        return super().depth(queue)
 
 
 @caught_by("test_browse_by_several_threads_and_handles", "zip")

@@ -75,6 +75,7 @@ def test_the_oldest_age_is_that_of_a_ready_record(make_store: Maker) -> None:
     store.commit(Put("q", b"c"))
     clock.advance(5)
     assert store.depth("q").oldest_age == pytest.approx(25, abs=0.001)
+    assert store.depth("q", age=False) == store.depth("q")._replace(oldest_age=None)
     (claim,) = store.claim("q")
     assert store.depth("q").oldest_age == pytest.approx(5, abs=0.001)
     clock.advance(100)

@@ -286,7 +286,8 @@ class Acks(Stock):
         """A task_done() of a process that holds nothing, such as one that is sent the results, teaches nothing about
         those that do: what they hold would never be done. While nothing is learnt it is counted beside their records;
         where they turn out to mean "next", the records alone count. False where it is to be counted as any other."""
-        depth = self.store.depth(self.name)  # first: who has learnt "next" says so before it acknowledges anything
+        # The depth first: who has learnt "next" says so before it acknowledges anything.
+        depth = self.store.depth(self.name, age=False)
         self.recall(self.learnt())
         if self.policy is AckPolicy.AUTO:
             if not depth.claimed:
@@ -340,7 +341,7 @@ class Acks(Stock):
             self.store.wake(self.name)
 
     def unfinished(self) -> int:
-        depth = self.store.depth(self.name)  # before the counts are read, see counts.py
+        depth = self.store.depth(self.name, age=False)  # before the counts are read, see counts.py
         self._recall_for_elsewhere()
         raw = self.counts.raw(depth)
         if raw < 0:
@@ -348,7 +349,7 @@ class Acks(Stock):
         return max(raw, 0)
 
     def join(self) -> None:
-        self.store.depth(self.name)  # what earlier runs left is to be done, too
+        self.store.depth(self.name, age=False)  # what earlier runs left is to be done, too
         self._recall_for_elsewhere()
         self.counts.add(joining=1)
         try:

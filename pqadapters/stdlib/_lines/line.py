@@ -70,7 +70,7 @@ class Line(Acks):
             self.recall(self.learnt())
         self.objects.dropped += drop_ended(self.store, self.name)
         if self.store.capabilities.exclusive and self.store.capabilities.persistent:
-            self._suspect(self.store.depth(self.name).unfinished)
+            self._suspect(self.store.depth(self.name, age=False).unfinished)
 
     def _suspect(self, left: int) -> None:
         """One of the items that an earlier run left may be what ended it. Claims aren't on disk unless they are

@@ -181,7 +181,7 @@ class Sorted:
 
     def _refresh(self) -> None:
         """Take in what was put since, and start afresh when records came back that had left, or left in another way."""
-        ready = self._store.depth(self._name).ready
+        ready = self._store.depth(self._name, age=False).ready
         self._load()
         if ready != len(self._entries) + len(self._blind):
             self._entries, self._blind, self._last = [], [], 0

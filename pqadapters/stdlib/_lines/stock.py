@@ -237,7 +237,7 @@ class Stock:
             raise self.ending() from None
 
     def ready(self) -> int:
-        return 0 if self.flags.cut else self.store.depth(self.name).ready
+        return 0 if self.flags.cut else self.store.depth(self.name, age=False).ready
 
     def records(self, order: Order | None = None) -> Iterator[Record]:
         """The ready records in the order in which they will leave, or in another one."""

@@ -221,7 +221,7 @@ class View:
 
     def _at_once(self) -> int:
         """How many are dropped at a time: their payloads are read on the way, of large ones all the memory there is."""
-        depth = self._line.store.depth(self._line.name)
+        depth = self._line.store.depth(self._line.name, age=False)
         return max(1, min(_CHUNK, _CHUNK_BYTES * depth.unfinished // (depth.bytes + 1)))
 
     def replace(self, items: Iterable[Any]) -> None:

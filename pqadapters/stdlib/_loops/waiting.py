@@ -69,7 +69,7 @@ class LoopWaiting:
         self._line_up(waiter, Asking(waiters, next(self._places) if place is None else place))
         line, timer = self._line, None
         try:
-            if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
+            if line.private is None or self._committer.stranded or line.store.depth(line.name, age=False).delayed:
                 self._watcher.look_out(loop, looks)
             if line.aside.claims:
                 timer = loop.call_later(line.aside.next_due() or 0.0, self._item_came)
@@ -177,7 +177,7 @@ class LoopWaiting:
             for each, asking in self._asking.items()
         )
         try:
-            more: float = len(waiters) if line.stopped() else count(line.store.depth(line.name)) - woken
+            more: float = len(waiters) if line.stopped() else count(line.store.depth(line.name, age=False)) - woken
         except StoreError:  # which all of them have to meet
             more = len(waiters)
         while more > 0 and self._wakeup_next(waiters):

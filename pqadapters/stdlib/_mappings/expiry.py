@@ -102,7 +102,7 @@ class Expiry:
 
     def _sweep(self, most: int) -> bool:
         """Whether there was anything."""
-        if not self._table.writable or not (self._left or self._store.depth(self._name).ready):
+        if not self._table.writable or not (self._left or self._store.depth(self._name, age=False).ready):
             return False
         claims, self._left = self._left, []
         try:

@@ -38,7 +38,7 @@ class FamilyLine(Line):
     def left(self) -> int:
         """How many records may be left of those that earlier runs had left."""
         if self._left:
-            self._left = min(self._left, self.store.depth(self.name).unfinished)
+            self._left = min(self._left, self.store.depth(self.name, age=False).unfinished)
         return self._left
 
 

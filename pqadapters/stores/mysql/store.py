@@ -296,10 +296,7 @@ class MysqlStore(Fetching):
             records = self._looks.browse(queue, order, state, after)
         return map(partial(moved, seconds=-beside), records) if (beside := self._core.beside()) else records
 
-    def depth(self, queue: str) -> Depth:
-        return self._depth(queue, age=True)
-
-    def _depth(self, queue: str, *, age: bool) -> Depth:
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
         with self._core.patience.share():
             return self._counted(queue, age=age)
 
@@ -325,7 +322,7 @@ class MysqlStore(Fetching):
             while True:
                 rings, looked = bell.rings, self._core.clock.wall()
                 try:
-                    depth = self._depth(queue, age=False)
+                    depth = self.depth(queue, age=False)
                     if depth != before and before is not None:
                         self._core.lookout.was_of_use(told)
                     before = depth

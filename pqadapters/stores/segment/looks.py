@@ -61,11 +61,12 @@ def record(core: Core, queue: Queue, id: int, state: State) -> Record | None:
     )
 
 
-def depth(core: Core, queue: Queue) -> Depth:
-    """How much is in the queue, with the age of the oldest where it can be read."""
+def depth(core: Core, queue: Queue, *, age: bool) -> Depth:
+    """How much is in the queue; `age`: with that of the oldest, where it can be read. Where records have ranks all of
+    them are gone through for that."""
     now = core.clock.wall()
     found = core.catalog.depth(queue, now)
-    oldest = queue.first(Order.OLDEST)
+    oldest = queue.first(Order.OLDEST) if age else None
     if oldest is None:
         return found
     recent = core.recent.get(oldest)

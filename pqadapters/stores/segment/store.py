@@ -341,9 +341,9 @@ class SegmentStore:
                 if core.deferred and not nested:
                     core.leave_locked()
 
-    def depth(self, queue: str) -> Depth:
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
         core = self._core
-        return self._within(lambda: looks.depth(core, core.catalog.queue(queue)))
+        return self._within(lambda: looks.depth(core, core.catalog.queue(queue), age=age))
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         core = self._core

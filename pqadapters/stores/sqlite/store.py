@@ -391,8 +391,8 @@ class SqliteStore(Alone):
         self._give_back_ahead()
         return self._looks.browse(queue, order, state, after)
 
-    def depth(self, queue: str) -> Depth:
-        return self._depth(queue, final=True, age=True)
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        return self._depth(queue, final=True, age=age)
 
     def _depth(self, queue: str, *, final: bool, age: bool) -> Depth:
         """`final`: whoever asks may give the queue up if nothing is ready."""
