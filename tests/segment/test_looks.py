@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,7 +11,7 @@ import pytest
 
 from pqadapters.stdlib.pdict import PDict
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
-from pqadapters.store import Order, Put
+from pqadapters.store import Nack, Order, Put, State
 from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore, queues
 from pqadapters.stores.segment.queues import Key
@@ -44,6 +45,26 @@ def test_items_that_are_put_while_others_are_looked_at_are_not_seen(kind: Any, t
     assert seen == [1, 2]
     assert list(q.queue) == [1, 2, 11, 12]
     q.close()
+
+
+class _Ready(deque[int]):
+    """Those of a queue, which aren't gone through from the first one on."""
+
+    def __iter__(self) -> NoReturn:
+        _refuse()
+
+
+@pytest.mark.parametrize("state", [State.READY, None])
+def test_what_came_last_is_looked_at_without_what_waits_before_it(state: State | None, tmp_path: Path) -> None:
+    """A PriorityQueue that orders its items in memory asks for it at each call: 0.3 ms behind 12,000 items."""
+    with SegmentStore(tmp_path, disk=ScratchDisk()) as store:
+        ids = store.commit(*[Put("q", b"") for _ in range(6)])
+        (claim,) = store.claim("q", ids=ids[3:4])
+        store.commit(Nack(claim))
+        queue = store._core.catalog.queue("q")
+        queue.ready = _Ready(queue.ready)
+        for order, found in ((Order.OLDEST, ids[2:]), (Order.NEWEST, ids[:1:-1])):
+            assert tuple(record.id for record in store.browse("q", order=order, state=state, after=ids[1])) == found
 
 
 class _Keys(dict[bytes, Key]):

@@ -141,9 +141,11 @@ class Sorted:
         """Raise Python's TypeError if the items can't be compared with those in the queue, or with each other."""
         with telling.silence(), self.lock:
             self._refresh()
-            placed = list(self._entries)
-            for item in items:
+            placed = self._entries if len(items) == 1 else list(self._entries)
+            for item in items[:-1]:
                 insort(placed, _Entry(item, self._last + 1, None))
+            for item in items[-1:]:
+                bisect_right(placed, _Entry(item, self._last + 1, None))
 
     def fetch(self, limit: int, timeout: float | None, stop: Stop) -> list[Claim]:
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
@@ -165,7 +167,8 @@ class Sorted:
     def records(self) -> Iterator[Record]:
         with telling.silence(), self.lock:
             self._refresh()
-            return iter([entry.record for entry in self._entries if entry.record])
+            entries = list(self._entries)  # who wants the first one alone pays for no more
+        return (entry.record for entry in entries if entry.record)
 
     def _claim_locked(self, limit: int, stop: Stop) -> list[Claim]:
         self._refresh()

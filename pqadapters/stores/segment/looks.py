@@ -18,14 +18,13 @@ def states(core: Core, queue: Queue, order: Order, state: State | None, after: i
     """Ids of the queue's records in this state (None: all) above that one, in order."""
     queue.mature(core.clock.wall())
     if state is State.READY:
-        return {id: State.READY for id in queue.ids(order) if id > after}
-    found = dict.fromkeys(queue.ids(Order.OLDEST), State.READY) if state is None else {}
+        return dict.fromkeys(queue.ids(order, after), State.READY)
+    found = dict.fromkeys(queue.ids(Order.OLDEST, after), State.READY) if state is None else {}
     if state in (None, State.DELAYED):
-        found.update((entry[1], State.DELAYED) for entry in queue.delayed)
+        found.update((entry[1], State.DELAYED) for entry in queue.delayed if entry[1] > after)
     if state in (None, State.CLAIMED):
-        found.update(dict.fromkeys(queue.claimed, State.CLAIMED))
-    ids = [id for id in found if id > after]  # first: who looks for one of the last of thousands needs no more in order
-    ids.sort(reverse=order is Order.NEWEST)
+        found.update((id, State.CLAIMED) for id in queue.claimed if id > after)
+    ids = sorted(found, reverse=order is Order.NEWEST)
     if order is Order.RANK:
         ranks = _ranks(queue)
         ids.sort(key=lambda id: ranks.get(id, b""))

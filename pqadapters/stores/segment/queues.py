@@ -10,11 +10,11 @@ Claims by id take a record out of the middle. Its entry stays behind and is skip
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 from zlib import crc32
 
@@ -228,11 +228,18 @@ class Queue:
         else:
             self.ready.append(id)
 
-    def ids(self, order: Order) -> list[int]:
-        """The ids of all that are ready, in this order."""
+    def ids(self, order: Order, after: int = 0) -> list[int]:
+        """The ids of all that are ready, in this order. Where none has a rank, those behind `after` aren't looked for
+        among all."""
         if self.heap is not None and order is Order.RANK:
-            return [id for _, id in sorted(self.heap) if id not in self.gone]
-        entries = [id for _, id in self.heap] if self.heap is not None else [*self.ready, *self.back]
+            return [id for _, id in sorted(self.heap) if id > after and id not in self.gone]
+        if self.heap is not None:
+            entries = [id for _, id in self.heap if id > after]
+        elif after <= 0:
+            entries = [*self.ready, *self.back]
+        else:
+            entries = [*takewhile(lambda id: id > after, reversed(self.ready))][::-1]
+            entries += self.back[bisect_right(self.back, after) :]
         if self.heap is not None or self.back:
             entries.sort()
         found = [id for id in entries if id not in self.gone] if self.gone else entries
