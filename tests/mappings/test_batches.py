@@ -6,7 +6,7 @@ import errno
 import gc
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -163,6 +163,27 @@ def test_what_it_builds_on_must_still_be_there(make: Maker) -> None:
         d["c"] = d.pop("a")
         Task(lambda: other.pop("a"), patience=PATIENCE).result()
     assert d == {"b": 1}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [lambda d: d.pop("n", None), lambda d: d.setdefault("a", 0), lambda d: d.pop("n")],
+    ids=["missing", "set", "no key"],
+)
+def test_what_it_found_and_left_as_it_was_must_still_be_so(make: Maker, step: Any) -> None:
+    """Of processes that counted by `d["n"] = d.pop("n", 0) + 1` the first ones lost what others had counted."""
+    d, other = make(), make()
+    d["a"] = 1
+    with pytest.raises(ConditionFailed, match="do it again"), d.batch():
+        with suppress(KeyError):
+            step(d)
+        d["b"] = 1
+        Task(lambda: other.update(a=2, n=2), patience=PATIENCE).result()
+    assert d == {"a": 2, "n": 2}
+    with pytest.raises(ConditionFailed, match="do it again"), d.batch():
+        d["n"] = d.pop("m", 0) + d.setdefault("a", 0)
+        Task(lambda: other.update(a=3, m=3), patience=PATIENCE).result()
+    assert d == {"a": 3, "n": 2, "m": 3}
 
 
 @pytest.mark.parametrize("change", [lambda d: d.update(a=2), lambda d: d.pop("a")], ids=["set", "deleted"])

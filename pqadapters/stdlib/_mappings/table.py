@@ -157,11 +157,13 @@ class Table:
         while True:
             found = self.get(key)
             ops = decide(found)
+            if batch is not None and key not in batch.changes and not batch.cleared:
+                batch.expect(key, found)  # also where it is left as it is: what comes behind may build on that
             if ops is None:
                 return found
             self._check_writable()
             if batch is not None:
-                self._note(batch, key, found, ops, same)
+                self._note(batch, ops, same)
                 return found
             expect = Expect.ABSENT if found is None else found
             try:
@@ -170,10 +172,8 @@ class Table:
             except ConditionFailed:
                 continue
 
-    def _note(self, batch: Batch, key: bytes, found: bytes | None, ops: Sequence[Op], same: bool) -> None:
+    def _note(self, batch: Batch, ops: Sequence[Op], same: bool) -> None:
         edited = dict(batch.edited)
-        if key not in batch.changes and not batch.cleared:
-            batch.expect(key, found)
         for op in ops:
             if isinstance(op, Set) and op.table == self.name:
                 batch.set(op.key, op.value)
