@@ -17,13 +17,13 @@ import pytest
 
 import pqadapters.persistqueue as ours
 from pqadapters import PDict
-from pqadapters.commands.moves import Database, Files, Move, found_in
-from pqadapters.errors import StoreLocked
+from pqadapters.commands.moves import Database, Files, Move, Shelf, found_in
+from pqadapters.errors import StoreError, StoreLocked, StoreUnreachable, TooLarge
 from pqadapters.opening import open_store
 from pqadapters.persistqueue.conversion import databases, directories, moving
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib.queue import Queue
-from pqadapters.store import Put
+from pqadapters.store import Op, Put, Set
 from tests.mysql.server import shared
 from tests.persistqueue import theirs
 from tests.segment.programs import running, said
@@ -240,6 +240,30 @@ def test_into_another_store_twice_is_once(place: Path, files: Path, target: str)
         out("migrate", files, "--to", target)
     with open_store(target) as store:
         assert (store.depth("queue_jobs").ready, store.depth("default").ready) == (3, 230)
+
+
+@pytest.mark.parametrize("kind", ["files", "database", "shelf"])
+def test_what_a_store_refuses_half_way_is_told_with_where_it_goes_on(
+    tmp_path: Path, place: Path, files: Path, dumb: Path, target: str, kind: str
+) -> None:
+    """It was told as if nothing had been stored, and of an item that a server doesn't take nobody knew which it was."""
+    moves: dict[str, Move] = {
+        "files": Files(str(files), None, "default"),
+        "database": Database(str(place / "data.db")),
+        "shelf": Shelf(str(dumb), "s"),
+    }
+    for error, words in ((StoreUnreachable, "was being moved"), (TooLarge, r"item .* bytes, can't be moved")):
+        with open_store(target) as store:
+            commit = store.commit
+
+            def refused(*ops: Op, error: type[StoreError] = error, commit: Any = commit, **options: Any) -> Any:
+                if any(isinstance(op, Set) and op.table == moving.MOVED for op in ops):
+                    raise error("nothing was stored")
+                return commit(*ops, **options)
+
+            vars(store)["commit"] = refused
+            with pytest.raises(error, match=rf"{words}.*goes on.*\(nothing was stored\)"):
+                moves[kind].into(store, lambda more: None)
 
 
 @pytest.mark.parametrize("kind", ["files", "database"])

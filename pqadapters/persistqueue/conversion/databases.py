@@ -26,7 +26,7 @@ from ...opening import (
     words_of,
 )
 from ...store import Clear, Damage, Store
-from .moving import MOVED, Mover
+from .moving import MOVED, Mover, goes_on
 from .report import Part, Progress, Report
 from .rows import Source
 from .tables import Table, are_theirs, tables_of
@@ -147,7 +147,7 @@ def move_database(path: str, store: Store, *, bare: str = "default", progress: P
     Raises StoreError, ValueError for pickles that would have to be signed.
     """
     path = os.path.realpath(path)
-    with _reading(path) as source:
+    with goes_on(path), _reading(path) as source:
         return Report(path, _move_all(source, store, bare, progress, alone=False), source.damage)
 
 

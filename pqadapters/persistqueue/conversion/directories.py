@@ -27,7 +27,7 @@ from ...store import Clear, Store
 from .chunks import INFO, FileQueue, chunks_in, guess, is_theirs, writers_of
 from .databases import SUFFIX, quiet, room_for
 from .framing import framing_of, name_of
-from .moving import MOVED, Mover
+from .moving import MOVED, Mover, goes_on
 from .report import Part, Progress, Report
 from .rows import WAITING
 from .tables import FILES, Table
@@ -123,7 +123,8 @@ def move_directory(
         )
     _check(directory)
     before, source = _state(directory), _opened(directory, serializer)
-    part = _moved(source, serializer, store, queue, progress)
+    with goes_on(directory):
+        part = _moved(source, serializer, store, queue, progress)
     _check(directory, before)
     return Report(directory, [part], source.damage)
 

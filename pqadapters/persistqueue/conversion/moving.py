@@ -12,11 +12,12 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import groupby, islice
 from typing import Any
 
 from ... import live
-from ...errors import ConditionFailed, StoreError, StoreLocked, StoreRefused
+from ...errors import ConditionFailed, StoreError, StoreLocked, StoreRefused, StoreUnreachable, TooLarge
 from ...rank import rank
 from ...serializers import pickle
 from ...serializers.signed import Seal, seal_for, unsigned
@@ -79,6 +80,12 @@ class Mover:
                 f"{self._source} is being moved into {self.place} by another process, too. That one goes on, and no "
                 "item is there twice: wait for its end"
             ) from None
+        except TooLarge as error:
+            size, key = max((len(item.payload), f"{item.key!r:.100}") for item in batch)
+            raise TooLarge(
+                f"{self._source}: item {key} of {part}, of {size:,} bytes, can't be moved, and those behind it wait. "
+                f"What is before it was moved: when it can be, do the same again, and it goes on there ({error})"
+            ) from error
         self._which, self._note = which, note
         counts.update(new)
         self._progress(len(batch))
@@ -183,6 +190,19 @@ class Mover:
             raise StoreError(f"{self._store.place}: another program is converting into it; nothing was lost. Try again")
         ops += map(Ack, claims)
         return [claim.id for claim in claims]
+
+
+@contextmanager
+def goes_on(place: str) -> Iterator[None]:
+    """A lost connection is said to have broken off all of it: what is said of one call, that nothing of it was stored,
+    is wrong of the others before it."""
+    try:
+        yield
+    except StoreUnreachable as error:
+        raise StoreUnreachable(
+            f"{place}: what is there was being moved, and that was broken off. Nothing is lost or there twice: do the "
+            f"same again, and it goes on where it was ({error})"
+        ) from error
 
 
 def _got(states: States, row: Row, state: str) -> list[Op]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from ...errors import StoreError, StoreRefused, StoreUnreachable
+from ...errors import StoreError, StoreRefused
 from ...opening import visit_server
 from ...store import Damage, Set, Store
 from .databases import quiet
-from .moving import Mover
+from .moving import Mover, goes_on
 from .report import Part, Progress, Report
 from .rows import WAITING, Item
 from .tables import Table, named
@@ -106,7 +106,7 @@ def convert_queue(url: str, store: Store, name: str, *, progress: Progress = qui
     with closing(visit_server(url)) as guest:
         guest.lock(_LOCK, _PATIENCE)
         queues, counts, originals = Queues(guest), Counter[str](), list[str]()
-        with _goes_on(guest.place):
+        with goes_on(guest.place):
             for kept in _originals(guest, queues, table, store):
                 counts.update(_moved(guest, table, kept, Mover(store, kept, progress), report.damage))
                 store.commit(Set(_BEGUN + name, kept.encode(), _DONE))
@@ -131,19 +131,6 @@ def _originals(guest: Guest, queues: Queues, table: Table, store: Store) -> Iter
         store.commit(Set(_BEGUN + table.name, kept.encode(), b""))  # first: so a kept one is told from a user's own
         guest.ask(f"RENAME TABLE {_quoted(table.table)} TO {_quoted(kept)}")
         yield kept
-
-
-@contextmanager
-def _goes_on(place: str) -> Iterator[None]:
-    """A lost connection is said to have broken off all of it: what is said of one call, that nothing of it was stored,
-    is wrong of the others before it."""
-    try:
-        yield
-    except StoreUnreachable as error:
-        raise StoreUnreachable(
-            f"{place}: what persist-queue has there was being moved, and that was broken off. Nothing is lost or there "
-            f"twice: do the same again, and it goes on where it was ({error})"
-        ) from error
 
 
 def _begun(store: Store, name: str) -> list[str]:
@@ -188,7 +175,7 @@ def move_server(url: str, store: Store, name: str | None = None, *, progress: Pr
     goes on where it was. Raises StoreError, ValueError for pickles that would have to be signed."""
     with closing(visit_server(url)) as guest:
         report, tables = Report(guest.place), Queues(guest).theirs(name)
-        with _goes_on(guest.place):
+        with goes_on(guest.place):
             guest.one_moment()
             for table in tables:
                 mover = Mover(store, guest.place, progress)

@@ -9,7 +9,7 @@ from ...stdlib import shelve
 from ...stdlib._mappings.dbm import ShelfError, check_own, dbm_kind, kind_of, open_dbm, pairs_of
 from ...store import Store
 from .databases import quiet
-from .moving import Mover
+from .moving import Mover, goes_on
 from .report import Part, Progress, Report
 from .rows import SET, Item
 from .tables import SHELF, Table
@@ -48,7 +48,7 @@ def move_shelf(path: str, store: Store, name: str, *, progress: Progress = quiet
     path = os.path.realpath(path)
     kind = dbm_kind(path)
     table = Table(kind, SHELF, name)
-    with closing(open_dbm(path, kind, "r")) as database:
+    with goes_on(path), closing(open_dbm(path, kind, "r")) as database:
         items = (Item(key, value) for key, value in pairs_of(database, path, kind))
         counts = Mover(store, path, progress).move(table, items)
     return Report(path, [Part(table.target, kind, counts)])

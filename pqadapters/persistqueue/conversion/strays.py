@@ -21,7 +21,7 @@ from ...errors import FormatError, StoreError, StoreRefused
 from ...opening import open_database, open_snapshot, take_over_database, words_of
 from ...store import Store
 from .databases import PATIENCE, quiet
-from .moving import Mover, in_store
+from .moving import Mover, goes_on, in_store
 from .report import Part, Progress, Report
 from .rows import Source
 from .tables import DICT, Table, named
@@ -74,7 +74,8 @@ def convert_strays(path: str, *, progress: Progress = quiet) -> Report:
 def move_strays(path: str, store: Store, *, progress: Progress = quiet) -> Report:
     """Put it into another store; the tables stay as they are. What was broken off goes on. Raises StoreError."""
     report = Report(path)
-    _move(path, store, report, progress, False)
+    with goes_on(path):
+        _move(path, store, report, progress, False)
     return report
 
 
