@@ -42,7 +42,7 @@ class MySQLQueue(Records):
         self,
         host: str,
         user: str,
-        passwd: str,
+        passwd: str | None,
         db_name: str,
         name: str | None = None,
         port: int = 3306,
@@ -55,7 +55,7 @@ class MySQLQueue(Records):
         check_name(name or None)
         self.host, self.user, self.db_name, self.port, self.charset = host, user, db_name, port, charset
         codec = serializer_of(serializer)
-        account = f"{quote(user, safe='')}:{quote(passwd, safe='')}"
+        account = f"{quote(user, safe='')}:{quote(passwd or '', safe='')}"  # None, as of os.environ.get: without one
         at = f"[{host}]" if ":" in host else host
         url = f"mysql://{account}@{at}:{port}/{quote(db_name, safe='')}"
         self._table_name = f"`queue_{name or 'sql'}`"  # where persist-queue has it, for who cleans up behind both

@@ -87,6 +87,12 @@ def test_what_a_sqlite_queue_has(where: dict[str, Any]) -> None:
     other.close()
 
 
+def test_no_password_is_an_empty_one(where: dict[str, Any]) -> None:
+    """It was a TypeError about bytes; PyMySQL, and so persist-queue, takes it."""
+    with MySQLQueue(**{**where, "passwd": None}) as q:
+        assert q.put("a")
+
+
 def test_a_connection_for_the_programs_own_statements(where: dict[str, Any]) -> None:
     """As persist-queue's own tests clean up by."""
     q = MySQLQueue(**where)
