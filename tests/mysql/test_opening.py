@@ -111,6 +111,21 @@ def test_what_was_refused_for_want_of_a_privilege_goes_on_once_it_is_granted(
         store._core.owners.renew()
 
 
+def test_what_was_refused_while_a_name_was_made_goes_on_once_it_is_granted(
+    server: Server, url: str, user: str
+) -> None:
+    """Each of the connections that look had the old grants still, and was refused once."""
+    insert = f"INSERT ON {url.rpartition('/')[2]}.* {{}} {user}@'127.0.0.1'"
+    with MysqlStore(_as(url, user, QUOTED)) as store:
+        server.run(f"REVOKE {insert.format('FROM')}", f"KILL USER {user}")
+        ask = store._core.reader._patiently
+        ask(lambda _: ask(lambda _: store.get("t", b"k")))  # on three connections
+        with pytest.raises(StoreRefused, match="INSERT"):
+            store.commit(Put("q", b"a"))
+        server.run(f"GRANT {insert.format('TO')}")
+        store.commit(Put("q", b"a"))
+
+
 def test_a_wrong_password_is_refused_at_once_and_isnt_shown(url: str, user: str, caplog: Any) -> None:
     caplog.set_level(logging.DEBUG)
     said = _refusal(_as(url, user, "wr%40ng"), StoreRefused)

@@ -20,7 +20,7 @@ from ...errors import StoreClosed, StoreError
 from ...interrupts import of_handler
 from ...store import LOCK_TIMEOUT
 from .driver import ERRORS, FAILURES, pymysql, steady
-from .errors import is_lost, is_passing, translated
+from .errors import is_denied, is_lost, is_passing, translated
 from .patience import Patience
 from .schema import Statements, bound
 from .wire import Dialer, Failed, drop
@@ -151,11 +151,21 @@ class Reader:
                 return ask(cursor)
             finally:
                 cursor.close()
-        except BaseException:
+        except BaseException as error:
             self._spoil(connection)
+            if isinstance(error, Failed) and is_denied(error):
+                self._spoil_idle()
             raise
         finally:
             self._keep(connection)
+
+    def _spoil_idle(self) -> None:
+        """They have the grants of when they came, as the one had that was refused: new ones have those of then."""
+        for _ in range(len(self._idle)):
+            with suppress(IndexError):  # another thread has taken it
+                other = self._idle.popleft()
+                self._spoil(other)
+                self._idle.append(other)
 
     def _keep(self, connection: Any) -> None:
         if len(self._idle) < _IDLE:
