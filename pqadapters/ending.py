@@ -16,6 +16,7 @@ from .apart import this_thread
 from .telling import endure
 
 _PAUSE = 0.1  #: seconds until a thread that lacked memory goes on
+_early: dict[Callable[[], object], None] = {}
 _first: dict[Callable[[], object], None] = {}
 _last: dict[Callable[[], object], None] = {}
 _seen_off: set[int] = set()  # children of multiprocessing that end with our handler, too
@@ -31,11 +32,12 @@ def others_run() -> bool:
     return any(each is not me and not each.name.startswith("pqadapters-") for each in threading.enumerate())
 
 
-def at_end(function: Callable[[], object], *, last: bool = False) -> None:
+def at_end(function: Callable[[], object], *, early: bool = False, last: bool = False) -> None:
     """Call it once at the end of this process, behind the handlers that the program registers with `atexit` (but for
     those from before it imported us). A child of `multiprocessing` ends without the interpreter's own exit, and is
-    seen off as well. Exceptions are passed over. `last`: behind those that aren't, in the order of these calls."""
-    (_last if last else _first)[function] = None
+    seen off as well. Exceptions are passed over. `last`: behind those that aren't, in the order of these calls.
+    `early`: before those, as what uses queues ends before these do."""
+    (_early if early else _last if last else _first)[function] = None
     if _is_child() and os.getpid() not in _seen_off:
         from multiprocessing.util import Finalize
 
@@ -114,7 +116,7 @@ def _end() -> None:
     _ended.add(os.getpid())
     if getattr(sys, "last_value", None) is not None or not _is_exit(sys.exc_info()[0]):
         _failed.add(os.getpid())
-    call_each((*_first, *_last))
+    call_each((*_early, *_first, *_last))
 
 
 def call_each(functions: Iterable[Callable[[], object]]) -> None:

@@ -101,6 +101,27 @@ logger.info("it")
     assert not errors
 
 
+@pytest.mark.parametrize("kind", ["Queue", "SimpleQueue"])
+def test_a_listener_that_nobody_stops_ends_before_its_queue_lets_go_of_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It met a store that was closed, and a line on stderr said of each such program that log records wait."""
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
+    body = f"""
+from pqadapters.stdlib.queue import {kind}
+queue = {kind}()
+logger.addHandler(QueueHandler(queue))
+listener = QueueListener(queue, Telling())
+listener.start()
+logger.info("it")
+listener.flush()
+"""
+    with running(body, tmp_path) as process:
+        said, errors = process.communicate(timeout=PATIENCE)
+    assert said.split("\n") == ["got it", ""]
+    assert not errors
+
+
 def test_logging_shutdown_with_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
     """It is said once, as logging says what goes wrong in a handler; the program ends well."""
     (tmp_path / "spool").write_text("no directory")

@@ -122,7 +122,7 @@ class QueueListener(stdlib.QueueListener):
             sinks = self._sinks(own or self.handlers)
             for sink in sinks.values():
                 sink.through = self._handle_for if overridden else None
-            at_end(_stop_all)
+            at_end(_stop_all, early=True)
             delivery = Delivery(spool, sinks, self, respect_level=self.respect_handler_level)
             try:
                 delivery.start()
