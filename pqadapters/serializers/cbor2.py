@@ -14,7 +14,8 @@ from ._framing import read_frame, write_frame
 from ._sorting import with_sorted_keys
 
 _NESTING = bytes(range(0x80, 0xE0))  #: how lists, dicts and tags begin (RFC 8949, 3.1)
-_SHALLOW = 400  #: the library reads so many inside each other, and writes any number
+_SHALLOW = 399  #: the library reads so many inside each other, and the list of `loads`, and writes any number
+_END = b"\x48the end."  #: eight bytes, as CBOR
 
 
 def dump(value: object, fp: BinaryIO, sort_keys: bool = False) -> None:
@@ -37,9 +38,16 @@ def dumps(value: object, sort_keys: bool = False) -> bytes:
 
 
 def loads(data: bytes) -> object:
-    """The value. Raises cbor2.CBORDecodeError for what isn't CBOR."""
-    value: object = _library().loads(data)
-    return value
+    """The value. Raises cbor2.CBORDecodeError for what isn't CBOR, and ValueError where there is more behind the value.
+
+    The library reads a value and never looks behind it: any pickle begins with what is an empty list to it. So it is
+    given a list of two, the value and our end. (What it leaves of a file can't be asked for: some versions read ahead.)
+    """
+    value, end = _library().loads(b"\x82" + data + _END)
+    if end != _END[1:]:
+        raise ValueError("there is more behind the CBOR value: was this written by another serializer?")
+    found: object = value
+    return found
 
 
 def _check(packed: bytes) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pqadapters.serializers import _framing
+from pqadapters.serializers import NAMES, _framing
 
 from .formats import chosen, each, errors, shared_values, with_library, with_lists
 
@@ -110,6 +110,18 @@ def test_nothing_is_written_of_what_cannot_be_serialized(name: str) -> None:
 def test_damaged_bytes_are_an_error(name: str, damaged: bytes) -> None:
     with pytest.raises(errors(name)):
         chosen(name).loads(damaged)
+
+
+@each
+@pytest.mark.parametrize("writer", NAMES)
+def test_what_another_one_has_written_is_an_error(name: str, writer: str) -> None:
+    """A program that was given another serializer: of any pickle the CBOR library makes an empty list, so all that
+    waited in a queue came out as one, and was done."""
+    if writer == name:
+        return
+    for value in ("abc", ["abc"], {"a": 1}, 1000, 1.5):
+        with pytest.raises(errors(name)):
+            chosen(name).loads(chosen(writer).dumps(value))
 
 
 @each
