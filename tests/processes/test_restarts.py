@@ -455,7 +455,7 @@ found_family = _shared_line.found_family
 def interrupted(*arguments, **options):
     family = found_family(*arguments, **options)
     _shared_line.found_family = found_family
-    raise KeyboardInterrupt
+    raise SystemExit
 
 if __name__ == "__main__":
     queue = multiprocessing.Queue()
