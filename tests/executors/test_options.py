@@ -215,6 +215,19 @@ def test_a_timeout_may_be_tried_again(make: Make, monkeypatch: pytest.MonkeyPatc
     assert future.attempts == 2
 
 
+def test_the_time_of_a_try_that_is_over_says_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its outcome didn't come too late: it waits for the next try."""
+    due, threads = list[Callable[[], object]](), list[threading.Thread]()
+    monkeypatch.setattr(timeouts, "call_in", lambda seconds, function: due.append(function) or bool)
+    monkeypatch.setattr(timeouts, "start_thread", threads.append)
+    executor = make()
+    future = executor.using(timeout=work.PATIENCE, retries=1, backoff=600).submit(work.fail, "failed")
+    while not executor._backlog.delayed:
+        assert not future.done()
+    due[0]()
+    assert not threads
+
+
 def test_a_full_backlog_raises(make: Make) -> None:
     executor = make(max_pending=2, when_full="raise")
     executor.submit(work.hold, "gate")

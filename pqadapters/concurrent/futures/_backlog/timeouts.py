@@ -15,7 +15,7 @@ from ....ending import start_thread
 from ....telling import endure
 from .._jobs.errors import TimedOut
 from .clock import call_in
-from .finishing import finish
+from .finishing import finish, is_held
 from .starting import Started
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ def time_out(backlog: Backlog, started: Started) -> None:
 
 def _run_out(ref: weakref.ref[Backlog], future: weakref.ref[JobFuture], rest: tuple[Any, ...]) -> None:
     backlog, found = ref(), future()
-    if backlog is None or found is None or backlog.running.get(found._id) is not found:
+    if backlog is None or found is None:
         return
     started = Started(found, *rest)
-    if found.attempts == started.claim.attempt:
+    if is_held(backlog, started):  # else it is over already, and waits for its next try, say
         error = TimedOut(
             f"job {found.job_id} wasn't done in {started.options.timeout} seconds: its outcome will be refused. What "
             "runs it can't be stopped, and goes on"
