@@ -170,6 +170,23 @@ def test_shutting_down_where_an_outcome_is_heard_of_is_refused(url: str) -> None
             work.GATES["gate"].set()
 
 
+def test_what_a_job_came_to_that_others_have_taken_is_looked_for_when_it_cant_be_begun(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its future waited for an outcome that was told to nobody, while a server took this process for dead."""
+    with ThreadPoolExecutor(1, store=url, recover="manual") as executor:
+        backlog, doubted = executor._backlog, list[bytes]()
+        monkeypatch.setattr(backlog, "added", lambda: True)  # no thread of its own takes the job
+        future = executor.submit(work.note, 1)
+        started = starting.next_job(backlog)
+        assert started is not None
+        backlog.store.commit(Ack(started.claim))
+        monkeypatch.setattr(backlog.sharing, "doubt", doubted.append)
+        starting.give_up(backlog, started)
+        backlog.forget(future._id)  # or the end would wait for it
+    assert doubted == [future._id]
+
+
 @pytest.mark.parametrize("heard", [True, False])
 def test_what_was_told_to_an_executor_goes_with_it(url: str, heard: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes that it hadn't heard of yet, or whose end the store had refused, stayed in the store for ever."""

@@ -13,6 +13,7 @@ from pqadapters.concurrent.futures._backlog import starting
 from pqadapters.concurrent.futures._backlog.finishing import let_go_of_suspect
 from pqadapters.concurrent.futures._backlog.returning import put_back
 from pqadapters.concurrent.futures._backlog.suspects import Suspects
+from pqadapters.concurrent.futures._workers.unopened import NotLoaded
 from pqadapters.store import Ack, Put
 
 from . import work
@@ -233,6 +234,20 @@ def test_one_that_cant_be_loaded_yet_keeps_no_other(make: Make, monkeypatch: pyt
     executor = make(recover="manual", max_attempts=2)
     one, two = executor.recovered()
     assert (two.result(work.PATIENCE), one.result(work.PATIENCE)) == (2, 1)
+
+
+def test_one_that_a_worker_cant_load_yet_is_begun_again(make: Make) -> None:
+    """It stood in its own way for ever, as one that ran."""
+    leave_suspects(make, 1)
+    backlog = make(recover="manual", max_attempts=2)._backlog
+    backlog.open()
+    backlog.added = lambda: True  # no thread of its own takes the job
+    backlog.foreign = backlog.recovering = True
+    started = starting.next_job(backlog)
+    assert started is not None
+    starting.not_loaded(backlog, started, NotLoaded("it isn't defined yet", True))
+    assert backlog.suspects.running is None
+    assert backlog.recovering
 
 
 def test_one_that_fails_is_tried_again(make: Make) -> None:

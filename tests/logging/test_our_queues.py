@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 
 from pqadapters.logging._delivery import sharing
+from pqadapters.logging._delivery.owed import Owed
 from pqadapters.logging._delivery.post import copied
-from pqadapters.logging._delivery.sharing import Sharing
+from pqadapters.logging._delivery.sharing import SharedPost, Sharing
 from pqadapters.logging._records import records
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib import multiprocessing
 from pqadapters.stdlib.queue import Queue, ShutDown
+from pqadapters.store import Claim
 
 from .failures import mute
 from .sinks import PATIENCE, Noting, logger_of
@@ -168,6 +170,20 @@ def test_what_waits_at_the_end_is_delivered_though_all_sinks_are_idle(
     stopping.join(PATIENCE)
     assert [sink.messages for sink in noting] == [messages, messages]
     assert queue.qsize() == 0
+
+
+def test_a_sink_that_was_given_records_is_idle_when_it_has_confirmed_them() -> None:
+    """stop() took what its thread was delivering for done, and broke it off."""
+    store: Any = None
+    record, codec = logging.makeLogRecord({}), records.Codec()
+    post = SharedPost("it", Sink(Noting()), codec, False, threading.Event(), Owed())
+    post.sharing = Sharing([post], object())
+    post.add([(Claim("q", 1, 1, b""), record)])
+    assert not post.idle
+    claims = post._claimed(store, "q", 10)
+    assert not post.idle
+    post._acknowledge(store, claims)
+    assert post.idle
 
 
 def test_what_was_logged_right_before_the_end_is_delivered(make: Callable[[], Any]) -> None:

@@ -24,7 +24,7 @@ from pqadapters.logging.handlers import QueueHandler, Sink, SpoolQueue
 from pqadapters.store import Ack, Claim, Put, State, Store
 
 from .failures import Mute, MuteOutage
-from .sinks import PATIENCE, Noting, eventually, logger_of, spool
+from .sinks import PATIENCE, Batching, Noting, eventually, logger_of, spool
 from .test_delivery import FAST, Listen, _log, _numbers, listen, place
 
 __all__ = ["listen", "place"]
@@ -136,6 +136,18 @@ def test_where_a_batch_stays_a_full_queue_is_not_asked_for_the_record_behind(err
     assert not thread.is_alive()
     assert bool(job.refused) is asked
     assert bool(looks) is asked
+
+
+def test_a_record_is_asked_for_by_itself_whether_it_is_its_fault() -> None:
+    """Beside one that the sink refuses it was a dead letter, too."""
+    sink = Batching(lambda message: ValueError("bad") if message == "bad" else None)
+    post = Post("one", Sink(sink), Codec(), False, threading.Event(), Owed())
+    courier, store = Courier(post, "sinks/one", object()), cast("Store", SimpleNamespace())
+    courier.takes_another = lambda store: True
+    job = Job([logging.makeLogRecord({"msg": text}) for text in ("good", "bad")], stays=True)
+    assert not courier._is_its_fault(job, store)
+    assert courier._is_its_fault(job, store)
+    assert (sink.messages, job.done) == (["good"], 1)
 
 
 def test_a_file_that_was_closed_and_opens_once_has_confirmed_nothing(
