@@ -177,7 +177,7 @@ def test_what_a_job_came_to_that_others_have_taken_is_looked_for_when_it_cant_be
     with ThreadPoolExecutor(1, store=url, recover="manual") as executor:
         backlog, doubted = executor._backlog, list[bytes]()
         monkeypatch.setattr(backlog, "added", lambda: True)  # no thread of its own takes the job
-        future = executor.submit(work.note, 1)
+        future: Any = executor.submit(work.note, 1)
         started = starting.next_job(backlog)
         assert started is not None
         backlog.store.commit(Ack(started.claim))
