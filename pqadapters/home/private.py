@@ -111,7 +111,7 @@ class PrivateStore:
     def left(self) -> int:
         """How many items earlier runs left here at most, that a put's limit isn't about; never more than there are."""
         slot = self._slot
-        if self._left and self._adopted and slot is not None:
+        if self._left and slot is not None:
             self._left = min(self._left, slot.store.depth(QUEUE).unfinished)
         return self._left
 

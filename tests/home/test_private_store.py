@@ -384,6 +384,23 @@ def test_a_handler_that_looks_in_the_middle_of_a_put(place: Path, monkeypatch: p
 # Failure
 
 
+def test_what_was_left_is_no_more_once_it_is_done_though_nothing_can_be_adopted(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bounded queue took as many items more. And it isn't tried again at each look."""
+    leave(place, put("mine"))
+    full = DiskError(errno.ENOSPC, "no room", "somewhere")
+    monkeypatch.setattr(module, "adopt", Mock(side_effect=full))
+    store = private()
+    store.commit(put("new"))
+    assert store.left == 1
+    store.commit(*map(Ack, store.claim(QUEUE, limit=9)))
+    assert store.left == 0
+    assert store.depth(QUEUE).ready == 0
+    assert len(caplog.records) == 1
+    store.close()
+
+
 def test_a_first_get_on_a_full_disk_serves_what_is_at_hand(
     place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
