@@ -54,7 +54,7 @@ class Moved(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    time: float  #: when it was put, never before what stands before it
+    time: float  #: when it was put
     id: int
     size: int
     estate: Estate | None = None  #: None: it is in our slot already
@@ -102,11 +102,12 @@ class _Mover:
         """Move what is in them; those that were read to their end."""
         with closing(_Reader(len(estates))) as reader:
             sources = [self._entries(estate, reader) for estate in estates if not estate.ended]
+            # Whatever its times are, what comes from one slot stays in order.
             entries = heapq.merge(*sources, key=lambda entry: entry.time)
             first = next(entries, None)
             if first is not None:
                 own = [] if self._transient else self._own(first.time)
-                self._move(heapq.merge([first], entries, own, key=lambda entry: entry.time))
+                self._move(heapq.merge(chain([first], entries), own, key=lambda entry: entry.time))
         done = [estate for estate in estates if estate.name not in self._unread]
         self._store.commit(*self._slots.ended(done))
         return done
@@ -121,11 +122,9 @@ class _Mover:
         return entries
 
     def _entries(self, estate: Estate, reader: _Reader) -> Iterator[_Entry]:
-        time = 0.0
         try:
             for record in reader.records(estate):
-                time = max(time, record.put_at)
-                yield _Entry(time, record.id, len(record.payload), estate, record)
+                yield _Entry(record.put_at, record.id, len(record.payload), estate, record)
         except (StoreError, OSError) as error:
             self._unread.add(estate.name)
             _log.error("%s can't be read, and stays where it is: %s", estate.directory, error)
@@ -263,10 +262,6 @@ def _behind(slot: Slot, time: float, aside: Spans) -> list[_Entry]:
             later.append(_Entry(inf if ours else record.put_at, id, len(record.payload)))
         elif not aside or id < aside[0][0]:
             break
-    time = 0.0
-    for at, entry in enumerate(reversed(later)):
-        time = max(time, entry.time)
-        later[-1 - at] = entry._replace(time=time)
     return later[::-1]
 
 
@@ -303,7 +298,7 @@ def thin_out(store: Store, queue: str = QUEUE) -> None:
 
 def drop_left_behind(store: Store, queue: str, ends: Callable[[bytes], bool], after: int) -> int:
     """Drop what ended with the process that put it, from an id on; how many."""
-    return drop(store, queue, [r.id for r in store.browse(queue, state=None, after=after) if ends(r.payload)])
+    return drop(store, queue, [r.id for r in store.browse(queue, after=after) if ends(r.payload)])
 
 
 def drop(store: Store, queue: str, ids: list[int]) -> int:

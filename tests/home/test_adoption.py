@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 
@@ -71,9 +71,10 @@ def test_a_clock_that_jumped_puts_nothing_of_this_process_in_front(place: Path, 
     assert items(store) == ["old 0", "old 1", "old 2", "new 0", "new 1", "new 2"]
 
 
+@pytest.mark.parametrize(("first", "apart"), [(1, 0), (5, 1)])
 @pytest.mark.parametrize("jump", [-500, 500])
-def test_a_clock_that_jumped_reorders_no_slot(place: Path, jump: int) -> None:
-    times = {worker: [n + jump * (n >= 5 + worker) for n in range(10)] for worker in range(4)}
+def test_a_clock_that_jumped_reorders_no_slot(place: Path, jump: int, first: int, apart: int) -> None:
+    times = {worker: [n + jump * (n >= first + apart * worker) for n in range(10)] for worker in range(4)}
     for worker, moments in times.items():
         leave(place, *(put(f"{worker}.{n}", at) for n, at in enumerate(moments)))
     found = items(adopt_all(place)[0])
@@ -157,11 +158,13 @@ def _facts(slot: Path) -> dict[str, tuple[object, ...]]:
 
 def test_what_ended_with_its_process_is_dropped_and_counted(place: Path) -> None:
     leave(place, put("x" * 9000))
-    leave(place, put("a", 1), Put(QUEUE, b"\0pq-live" + bytes(16)), put("b", 2))
+    marker = Put(QUEUE, b"\0pq-live" + bytes(16))
+    leave(place, put("a", 1), marker, put("b", 2), marker._replace(queue=DEAD, note="why"))
     store, moved = adopt_all(place, Put(QUEUE, payload(7)))
     assert items(store)[1:3] == ["a", "b"]
     assert [record.payload for record in store.browse(QUEUE)][3:] == [payload(7)], "our own goes on"
-    assert moved == Moved(items=2, dropped=1)
+    assert [record.note for record in store.browse(DEAD)] == ["why"]
+    assert moved == Moved(items=2, letters=1, dropped=1)
 
 
 # Transient places
@@ -173,11 +176,21 @@ def test_where_dropping_fails_whoever_is_handed_one_drops_it(place: Path) -> Non
     store = slot.store
     ids = [*store.commit(put("marker")), *store.commit(put("item"))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "commit", Mock(side_effect=DiskError(errno.ENOSPC, "no room", "somewhere")))
+        full = DiskError(errno.ENOSPC, "no room", "somewhere")
+        patch.setattr(store, "commit", Mock(side_effect=[full, DEFAULT], wraps=store.commit))
         assert drop(store, QUEUE, ids[:1]) == 0
+    assert store.depth(QUEUE).claimed == 0, "it is in nobody's hand"
     assert drop(store, QUEUE, ids[1:]) == 1
     assert items(store) == ["marker"]
     store.close()
+
+
+def test_some_hundred_are_dropped_in_a_commit(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adoption, "_RECORDS", 2)
+    with SegmentStore(place, disk=ScratchDisk()) as store:
+        ids = store.commit(*(put("marker") for _ in range(5)), put("item"))
+        assert drop(store, QUEUE, list(ids[:5])) == 5
+        assert items(store) == ["item"]
 
 
 def test_what_is_left_in_a_place_that_makes_a_queue_for_each_call_is_dead(place: Path) -> None:
