@@ -258,8 +258,7 @@ class PrivateStore:
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         if self._slot is None:
             with silence(), self._lock:
-                if not self._busy:
-                    self._own()
+                self._own()
         this = object()
         try:
             with self._lock:

@@ -57,9 +57,16 @@ def test_a_key_that_is_there_as_the_executor_ends_is_refused_as_any_job(
         executor.using(key="k").submit(work.note, 1)
 
 
-def test_a_key_that_was_taken_just_now_leaves_nothing_to_wait_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the job that wasn't stored."""
+@pytest.mark.parametrize("was_run", [False, True])
+def test_a_key_that_was_taken_just_now_leaves_nothing_to_wait_for(
+    url: str, monkeypatch: pytest.MonkeyPatch, was_run: bool
+) -> None:
+    """Of the job that wasn't stored; whether the key was free, or that of a result that had run out."""
     with ThreadPoolExecutor(1, store=url) as other, ThreadPoolExecutor(1, store=url) as executor:
+        if was_run:
+            other.using(key="k", result_ttl=60).submit(work.double, 1).result(work.PATIENCE)
+            later = SYSTEM.wall() + 61
+            monkeypatch.setattr(Clock, "wall", staticmethod(lambda: later))
         store, first = executor._backlog.store, list[Any]()
         get = store.get
 
@@ -259,6 +266,7 @@ def test_a_result_that_has_run_out_is_run_again(make: Make, monkeypatch: pytest.
     with pytest.raises(UnknownJob):
         executor.future(key="k")
     assert executor.using(key="k").submit(work.note, 2).result(work.PATIENCE) == 2
+    assert executor._backlog.store.count(executor._backlog.names.results) == 1
 
 
 def test_results_that_have_run_out_are_swept_with_their_keys(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import pytest
 from pqadapters.errors import DiskError, NoHome, StoreClosed
 from pqadapters.home import application, ground
 from pqadapters.home import private as module
-from pqadapters.home.adoption import QUEUE
+from pqadapters.home.adoption import DEAD, QUEUE
 from pqadapters.home.listing import homes
 from pqadapters.store import Ack, Nack, Op
 from pqadapters.stores.segment.slots import Slots
@@ -378,6 +378,36 @@ def test_a_handler_that_looks_in_the_middle_of_a_put(place: Path, monkeypatch: p
     store.commit(put("new 1"))
     assert len(seen) == 1
     assert ready(store) == ["old 0", "old 1", "new 0", "new 1"]
+    store.close()
+
+
+@pytest.mark.parametrize("by", ["a put", "a look"])
+def test_what_a_handler_kept_from_being_carried_out_is_before_the_next_call(place: Path, by: str) -> None:
+    """What a signal handler raises breaks off the calls that were put off, and these are left to the next one."""
+    store = private()
+    store.commit(put("first"))
+    assert ready(store) == ["first"]
+    store._put_off.append(lambda: store.commit(put("late")))
+    if by == "a put":
+        store.commit(put("new"))
+        assert ready(store) == ["first", "late", "new"]
+    else:
+        assert ready(store) == ["first", "late"]
+    store.close()
+
+
+@pytest.mark.parametrize("transient", [False, True])
+def test_a_look_at_dead_letters_sees_those_of_dead_processes(
+    place: Path, monkeypatch: pytest.MonkeyPatch, transient: bool
+) -> None:
+    """In a place that makes a queue for each call, some of them: nobody takes them there."""
+    monkeypatch.setattr("pqadapters.home.adoption._KEPT", 2)
+    for n in range(4):
+        leave(place, put(f"{n}", n)._replace(queue=DEAD))
+    store = private()
+    store._spot.transient = transient
+    assert sorted(ready(store, DEAD))[-2:] == ["2", "3"]
+    assert len(ready(store, DEAD)) == (2 if transient else 4)
     store.close()
 
 
