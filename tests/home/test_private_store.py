@@ -411,6 +411,28 @@ def test_a_look_at_dead_letters_sees_those_of_dead_processes(
     store.close()
 
 
+def test_what_is_in_hand_as_a_queue_of_one_call_ends_is_not_the_next_ones(place: Path) -> None:
+    """Its slot is kept open for the next one only where nothing of it is left: join() would wait for that."""
+    for n in range(2):
+        store = private()
+        store._spot.transient = True
+        assert store.depth(QUEUE).unfinished == 0
+        store.commit(put(f"{n}"))
+        store.claim(QUEUE)
+        store.close()
+
+
+def test_a_queue_of_one_call_that_looked_for_nothing_leaves_that_to_the_next_one(place: Path) -> None:
+    leave(place, put("x" * 9000)._replace(queue=DEAD))  # the slot that is taken
+    leave(place, put("letter")._replace(queue=DEAD))
+    for looks in (False, True):
+        store = private()
+        store._spot.transient = True
+        store.sync()
+        assert not looks or len(ready(store, DEAD)) == 2
+        store.close()
+
+
 # Failure
 
 
