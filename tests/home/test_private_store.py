@@ -16,7 +16,7 @@ from unittest.mock import Mock
 import pytest
 
 from pqadapters.errors import DiskError, NoHome, StoreClosed
-from pqadapters.home import application, ground
+from pqadapters.home import application, ground, idling
 from pqadapters.home import private as module
 from pqadapters.home.adoption import DEAD, QUEUE
 from pqadapters.home.listing import homes
@@ -420,6 +420,20 @@ def test_what_is_in_hand_as_a_queue_of_one_call_ends_is_not_the_next_ones(place:
         store.commit(put(f"{n}"))
         store.claim(QUEUE)
         store.close()
+
+
+@pytest.mark.parametrize("letters", [0, 1])
+def test_dead_letters_of_queues_of_one_call_outlive_the_process(place: Path, letters: int) -> None:
+    store = private()
+    store._spot.transient = True
+    store.commit(*(put("letter")._replace(queue=DEAD) for _ in range(letters)))
+    assert len(ready(store, DEAD)) == letters
+    store.close()
+    idling.leave_all()
+    assert len([path for path in place.iterdir() if path.is_dir()]) == letters
+    store = private()
+    assert ready(store, DEAD) == ["letter"] * letters
+    store.close()
 
 
 def test_a_queue_of_one_call_that_looked_for_nothing_leaves_that_to_the_next_one(place: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from pqadapters.errors import StoreLocked
 from pqadapters.home import waiting
+from pqadapters.home.adoption import DEAD
 from pqadapters.home.ground import MANY
 from pqadapters.home.places import LastingSpot
 from pqadapters.home.private import PrivateStore
@@ -19,7 +20,7 @@ from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Ack, Set
 from pqadapters.stores.segment.slots import Slots
 
-from .world import begin_anew, kill_a_process_that, leave, place_directory, private, put
+from .world import begin_anew, kill_a_process_that, leave, place_directory, private, put, ready
 
 MOVED = "shop.moved"
 
@@ -117,6 +118,7 @@ def test_a_queue_that_is_made_later_is_no_reason(home: Path, runs: Runs) -> None
     """Run after run, also where none of them comes to its end."""
     for number in range(4):
         kill_a_process_that(leave_two)
+        leave(place_directory(home, MOVED), put(0))  # it takes one slot, and would take over the other at a look
         runs.begin()
         store = private(MOVED)
         store.commit(put(3))
@@ -205,3 +207,22 @@ def test_what_has_keys_in_its_tables_isnt_empty(home: Path, runs: Runs) -> None:
     with private(MOVED, kind=LastingSpot, tables=("t",)) as store:
         assert store.depth("default").ready == 0  # which is the look that takes over what is left
         assert store.get("t", b"k") == b"v"
+
+
+def test_what_has_dead_letters_isnt_empty(home: Path, runs: Runs) -> None:
+    kill_a_process_that(lambda: private(MOVED).commit(put("letter")._replace(queue=DEAD)))
+    runs.begin()
+    with private(MOVED) as store:
+        assert ready(store, DEAD) == ["letter"]
+
+
+def test_a_run_looks_around_once_and_at_other_places_than_its_own(home: Path, runs: Runs) -> None:
+    """Its second queue was another run, and what its first one was about to take over was said to wait for it."""
+    kill_a_process_that(leave_two)
+    leave(place_directory(home, "shop.other"), put(1))
+    leave(place_directory(home, "shop.other"), put(2))
+    runs.begin()
+    private("shop.third").commit(put("x"))
+    (hint,) = runs.said(logging.INFO)
+    assert MOVED in hint
+    assert runs.said(logging.WARNING) == []
