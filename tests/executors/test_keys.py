@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 
@@ -16,7 +17,7 @@ from pqadapters.concurrent.futures import JobParked, RemoteError, ThreadPoolExec
 from pqadapters.concurrent.futures._backlog import keys as _keys
 from pqadapters.concurrent.futures._jobs import outcome
 from pqadapters.concurrent.futures._jobs.sealing import Sealing
-from pqadapters.errors import StoreUnreachable
+from pqadapters.errors import ConditionFailed, StoreUnreachable
 from pqadapters.store import Set
 from pqadapters.stores.memory import MemoryStore
 
@@ -82,6 +83,61 @@ def test_a_key_that_was_taken_just_now_leaves_nothing_to_wait_for(
         assert future.job_id == first[0].job_id
         assert not executor._backlog.live
     assert work.DONE == [1]
+
+
+def test_a_job_that_is_found_as_the_executor_is_closed_has_its_end(make: Make) -> None:
+    """Who closes has looked who waits, and nobody tells of it any more."""
+    backlog = make()._backlog
+    backlog.open()
+
+    def still() -> bool:
+        backlog.closed = True
+        return True
+
+    future = _keys.attach(backlog, bytes(16), still=still)
+    backlog.closed = False
+    assert future is not None
+    assert future.cancelled()
+
+
+def test_an_outcome_that_cant_be_loaded_leaves_nobody_to_wait_for_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came just now: who asked once more was given a future that nobody told of the end."""
+    backlog = make()._backlog
+    backlog.open()
+    kept = outcome.Kept(9e9, b"", b"")
+    monkeypatch.setattr(_keys, "_kept", Mock(side_effect=[None, None, kept]))
+    monkeypatch.setattr(_keys, "load", Mock(side_effect=ValueError("its signature")))
+    with pytest.raises(ValueError, match="its signature"):
+        _keys.attach(backlog, bytes(16), still=lambda: False)
+    assert not backlog.attached
+
+
+def test_a_job_that_ends_as_it_is_looked_for_is_found(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its outcome was stored behind the look for that, and it was gone at the look for itself: it would run again."""
+    backlog = make()._backlog
+    backlog.open()
+    kept = outcome.Kept(9e9, b"", backlog.sealing.close(outcome.dump(outcome.Outcome(2))))
+    monkeypatch.setattr(_keys, "_kept", Mock(side_effect=[None, None, kept]))
+    future = _keys.attach(backlog, bytes(16), still=lambda: False)
+    assert future is not None
+    assert future.result(0) == 2
+
+
+def test_a_result_whose_key_is_another_jobs_by_now_keeps_none_from_being_swept(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backlog = make()._backlog
+    store, names = backlog.open(), backlog.names
+    old = {bytes(15) + b"%d" % n: outcome.Kept(1.0, b"k%d" % n, b"").dump() for n in range(2)}
+    store.commit(*(Set(names.results, id, entry) for id, entry in old.items()))
+    store.commit(Set(names.keys, b"k0", b"another job"), Set(names.keys, b"k1", [*old][1]))
+    refused = ConditionFailed("it was taken just now")
+    monkeypatch.setattr(backlog, "commit", Mock(side_effect=[refused, refused, DEFAULT, DEFAULT], wraps=backlog.commit))
+    _keys.sweep(backlog)
+    assert store.count(names.results) == 0
+    assert store.snapshot(names.keys) == {b"k0": b"another job"}
 
 
 @pytest.mark.parametrize("entry", [b"", b"short"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +170,20 @@ def test_shutting_down_where_an_outcome_is_heard_of_is_refused(url: str) -> None
             assert told.get(timeout=work.PATIENCE) == "cannot join current thread"
         finally:
             work.GATES["gate"].set()
+
+
+def test_a_job_that_waits_keeps_its_executor(url: str) -> None:
+    """Another process may begin it, and die: nobody was there when it came again, and the future waited for ever."""
+    executor = ThreadPoolExecutor(1, store=url, recover="manual")
+    executor._backlog.added = lambda: True  # no thread of its own takes the job
+    future: Any = executor.submit(work.note, 1)
+    there = weakref.ref(executor)
+    del executor
+    gc.collect()
+    executor = there()  # type: ignore[assignment]
+    assert executor is not None
+    executor._backlog.forget(future._id)
+    executor.shutdown(drain=False)
 
 
 def test_what_a_job_came_to_that_others_have_taken_is_looked_for_when_it_cant_be_begun(

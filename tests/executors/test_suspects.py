@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -234,6 +235,19 @@ def test_one_that_cant_be_loaded_yet_keeps_no_other(make: Make, monkeypatch: pyt
     executor = make(recover="manual", max_attempts=2)
     one, two = executor.recovered()
     assert (two.result(work.PATIENCE), one.result(work.PATIENCE)) == (2, 1)
+
+
+def test_one_whose_look_was_interrupted_is_none(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it keep others that were begun before from it, while nobody runs it."""
+    leave_suspects(make, 1)
+    backlog = make(recover="manual", max_attempts=2)._backlog
+    backlog.open()
+    backlog.added = lambda: True  # no thread of its own takes the job
+    backlog.foreign = backlog.recovering = True
+    monkeypatch.setattr(starting, "_loaded", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        starting.next_job(backlog)
+    assert backlog.suspects.running is None
 
 
 def test_one_that_a_worker_cant_load_yet_is_begun_again(make: Make) -> None:

@@ -79,8 +79,6 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
         return _begun_again(backlog, future, interrupted)
     outcome = _kept(backlog, id)
     if outcome is None:
-        if _has_run_out(backlog, id):
-            return None
         try:
             first = backlog.attached.setdefault(id, future)  # then look: who brings its end has it, or we see that
             outcome, is_there = _watched(backlog, id, still)

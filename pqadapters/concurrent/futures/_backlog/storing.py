@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 
 def store_plain(backlog: Backlog, future: JobFuture, put: Put) -> None:
-    """As `store_job`, for what has no options: most jobs."""
+    """As `store_job`, for what has no options, in a store that isn't shared: most jobs."""
     id = future._id
-    if backlog.shared:
-        future._owner = backlog.owner()  # another process may begin it, and die: it must be there when it comes again
     backlog.live[id] = future  # before it is stored: whoever claims it at once finds it
     try:
         if backlog.closing:  # looked at behind that: a shutdown waits for it, or it isn't stored
@@ -59,7 +57,8 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
     """Carry out what stores the job, as soon as there is room. Then it is to be run."""
     options = future._options
     if options.delay or options.retries or backlog.shared:
-        future._owner = backlog.owner()  # it must be there when the job is due
+        # It must be there when the job is due, or comes again since another process has begun it, and died.
+        future._owner = backlog.owner()
     if backlog.closing:  # as in store_plain
         backlog.check()
     while True:
