@@ -17,7 +17,7 @@ import pytest
 
 from pqadapters.logging._delivery import sharing
 from pqadapters.logging._delivery.owed import Owed
-from pqadapters.logging._delivery.post import copied
+from pqadapters.logging._delivery.post import BATCH, copied
 from pqadapters.logging._delivery.sharing import SharedPost, Sharing
 from pqadapters.logging._records import records
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
@@ -143,6 +143,31 @@ def test_who_is_down_keeps_nothing_from_the_others_and_loses_nothing(make: Calla
     assert (again.messages, other.messages) == (more, more)
 
 
+def test_what_a_sink_that_is_down_was_given_is_ready_again_when_listening_ends(make: Callable[[], Any]) -> None:
+    """For the next listener of the process, or who else gets from the queue."""
+    queue, healthy = make(), Noting()
+    down = Noting(lambda message: ConnectionRefusedError())
+    with QueueListener(queue, Sink(down, name="down", **DOWN), Sink(healthy, name="up")):
+        _log(logger_of(QueueHandler(queue)), 0, 3)
+        healthy.until_count(3)
+    assert queue.qsize() == 3
+
+
+def test_each_sink_has_records_of_its_own(make: Callable[[], Any]) -> None:
+    """A handler may change its record."""
+
+    class Changing(Noting):
+        def emit(self, record: logging.LogRecord) -> None:
+            record.msg = f"{record.msg}, changed"
+            super().emit(record)
+
+    queue, sinks = make(), [Changing(), Changing()]
+    with QueueListener(queue, *sinks) as listener:
+        logger_of(QueueHandler(queue)).info("m")
+        assert listener.flush(PATIENCE)
+    assert [sink.messages for sink in sinks] == [["m, changed"]] * 2
+
+
 def test_what_waits_at_the_end_is_delivered_though_all_sinks_are_idle(
     make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +231,21 @@ def test_who_waits_until_fewer_are_kept_goes_on_then(make: Callable[[], Any], mo
     assert [sink.messages for sink in noting] == [messages] * 2
 
 
-def test_what_one_of_several_refuses_is_a_dead_letter_of_its_own(make: Callable[[], Any]) -> None:
+def test_only_so_many_are_kept_for_one_that_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_MOST", 5)
+    queue, healthy = Queue[Any](path=tmp_path / "queue"), Noting()
+    _log(logger_of(QueueHandler(queue)), 0, BATCH + 10)
+    down = Noting(lambda message: ConnectionRefusedError())
+    with QueueListener(queue, Sink(down, name="down", **DOWN), Sink(healthy, name="up")) as listener:
+        healthy.until_count(BATCH)
+        assert not listener.flush(0.1)
+        assert queue.qsize() == 10
+    queue.close()
+
+
+def test_what_one_of_several_refuses_is_a_dead_letter_of_its_own(
+    make: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
     queue = make()
     refusing = Noting(lambda message: ValueError("not this one") if message == "m 2" else None)
     other = Noting()
@@ -214,6 +253,7 @@ def test_what_one_of_several_refuses_is_a_dead_letter_of_its_own(make: Callable[
         messages = _log(logger_of(QueueHandler(queue)), 0, 5)
         assert listener.flush(PATIENCE)
         assert listener.stats()["dead"] == 1
+        assert "a log record for a is a dead letter now: ValueError: not this one" in caplog.text
         delivery: Any = listener._delivery
         assert all(post.idle for post in delivery.posts)
     assert other.messages == messages
