@@ -41,10 +41,6 @@ class SharedPost(Post):
         return not self._waiting and not self._taken
 
     @property
-    def has_work(self) -> bool:
-        return bool(self._waiting) or self.rest == 0.0
-
-    @property
     def rest(self) -> float | None:
         """Seconds until one that was refused is tried again; None where none is."""
         return max(0.0, self._later[0][0] - SYSTEM.monotonic()) if self._later else None
@@ -167,7 +163,7 @@ class Sharing:
         def run() -> None:
             while not post.stopping.is_set():
                 with self._changed:
-                    self._changed.wait_for(lambda: post.has_work or post.stopping.is_set(), post.rest)
+                    self._changed.wait_for(lambda: post._waiting or post.stopping.is_set(), post.rest)
                 try:
                     if self._store is not None:
                         post.work_off(self._store, "")
