@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from pqadapters.logging._delivery.post import Post
 from pqadapters.logging._delivery.turn import Turn
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Capabilities, Put, State
+from pqadapters.stores.memory import MemoryStore
 from tests.contract.threads import Task
 
 from .programs import ran
@@ -102,6 +104,20 @@ def test_a_listener_that_never_had_its_turn_ends_at_once(tmp_path: Path, monkeyp
         Task(second.stop, patience=PATIENCE).result()
     assert sink.messages == ["m"]
     spool(handler).close()
+
+
+def test_the_turn_in_a_store_says_nothing_of_the_next_one() -> None:
+    """A spool that is let go of and opened again has another one: there the turn may be somebody else's."""
+    stopping, stores = threading.Event(), [MemoryStore(), MemoryStore()]
+    spools: list[Any] = [
+        SimpleNamespace(shared=True, store=store, names=SimpleNamespace(turn="turn")) for store in stores
+    ]
+    ours, theirs = (Turn(spool, Owed()) for spool in spools)
+    assert ours.is_ours(stopping)
+    assert theirs.is_ours(stopping)
+    spools[0].store = stores[1]
+    stopping.set()  # so it doesn't wait for it
+    assert not ours.is_ours(stopping)
 
 
 def test_who_has_lost_the_turn_works_off_nothing_of_a_sink(tmp_path: Path) -> None:
