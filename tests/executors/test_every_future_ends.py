@@ -549,7 +549,8 @@ class Submits:
         self._executor, self._futures, self._options = executor, futures, options
 
     def __del__(self) -> None:
-        self._futures.append(self._executor.using(**self._options).submit(work.double, 3))
+        executor = self._executor.using(**self._options) if self._options else self._executor
+        self._futures.append(executor.submit(work.double, 3))
 
 
 @pytest.mark.parametrize("options", [{}, {"priority": 1}, {"delay": 0.01}])

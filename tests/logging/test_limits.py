@@ -491,6 +491,15 @@ def test_what_was_to_be_dropped_goes_back_where_that_fails(
     assert not limit.dropped
 
 
+@pytest.mark.parametrize("oldest", ["a", "b", dead_queue("c")])
+def test_what_is_dropped_is_the_oldest_wherever_it_waits(tmp_path: Path, oldest: str) -> None:
+    limit, store, queues = limits.Limit(LIMIT, "drop_oldest"), MemoryStore(), ["a", "b", dead_queue("c")]
+    limit.watch(str(tmp_path), lambda store: ["c"])
+    store.commit(*(Put(queue, b"", put_at=1.0 if queue == oldest else 2.0) for queue in queues))
+    assert limit._drop_oldest(store, ["a", "b"])
+    assert [queue for queue in queues if not store.depth(queue).ready] == [oldest]
+
+
 def test_block_waits_for_the_listener_that_goes_on(tmp_path: Path) -> None:
     limit, one, other = limits.Limit(LIMIT), object(), object()
     (tmp_path / "file").write_bytes(b"x" * LIMIT)
