@@ -22,6 +22,7 @@ from pqadapters.logging._records import records
 from pqadapters.logging._records.records import Codec
 from pqadapters.logging.handlers import QueueHandler, Sink, SpoolQueue
 from pqadapters.store import Ack, Claim, Put, State, Store
+from pqadapters.stores.memory import MemoryStore
 
 from .failures import Mute, MuteOutage
 from .sinks import PATIENCE, Batching, Noting, eventually, logger_of, spool
@@ -136,6 +137,21 @@ def test_where_a_batch_stays_a_full_queue_is_not_asked_for_the_record_behind(err
     assert not thread.is_alive()
     assert bool(job.refused) is asked
     assert bool(looks) is asked
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_what_a_late_sink_has_confirmed_is_done_and_no_more(dropped: bool) -> None:
+    """It had confirmed four of five as it was known of two, and the rest was put into its own queue, or dropped."""
+    store, counted = MemoryStore(), list[int]()
+    post = Post("one", Sink(Noting()), Codec(), False, threading.Event(), Owed())
+    courier = Courier(post, "sinks/one", object())
+    courier.not_dropped = counted.append
+    job = Job([logging.makeLogRecord({}) for _ in range(5)])
+    job.done, job.first = 4, 2
+    job.diverted = [] if dropped else list(store.commit(*(Put("sinks/one", b"%d" % number) for number in (2, 3, 4))))
+    courier.done_late(job, cast("Store", store))
+    assert [record.payload for record in store.browse("sinks/one", state=None)] == ([] if dropped else [b"4"])
+    assert counted == [2 if dropped else 0]
 
 
 def test_a_record_is_asked_for_by_itself_whether_it_is_its_fault() -> None:
