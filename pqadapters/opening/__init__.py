@@ -20,7 +20,17 @@ from .looking import (
     users_of,
 )
 from .slots import member_of, open_estate, open_locks, open_slots
-from .stores import check_prefetch, note_damage, open_database, open_path, open_server, open_store, visit_server
+from .stores import (
+    check_prefetch,
+    given,
+    note_damage,
+    open_database,
+    open_given,
+    open_path,
+    open_server,
+    open_store,
+    visit_server,
+)
 from .takeover import (
     begin_conversion,
     is_unfinished,
@@ -43,6 +53,7 @@ __all__ = [
     "check_path",
     "check_prefetch",
     "check_url",
+    "given",
     "is_directory_store",
     "is_memory",
     "is_there",
@@ -60,6 +71,7 @@ __all__ = [
     "open_database",
     "open_estate",
     "open_frozen",
+    "open_given",
     "open_locks",
     "open_path",
     "open_raw",

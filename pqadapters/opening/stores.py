@@ -20,8 +20,22 @@ def open_store(url: str, **options: Any) -> Store:
     Raises ValueError for a URL that names no store or an option that the store doesn't have, and what the store raises.
     """
     scheme, path, in_url = read(url)
-    named = {name: value for name, value in options.items() if value is not None}
-    return _OPENERS[scheme](url, path, in_url | named)
+    return _OPENERS[scheme](url, path, in_url | given(**options))
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Without those that are None: they stand for the store's own defaults."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def open_given(store: Any, options: dict[str, Any]) -> Store:
+    """A store that a program has in place of a URL. Raises TypeError for what is none, ValueError for any option."""
+    if not all(callable(getattr(store, method, None)) for method in ("commit", "claim", "browse", "wait")):
+        raise TypeError(f"store is a store or the URL of one, not {type(store).__name__}")
+    if options:
+        raise ValueError(f"{', '.join(options)}: the store that was given is open already; give it when opening that")
+    found: Store = store
+    return found
 
 
 def open_path(
@@ -40,9 +54,8 @@ def open_path(
     from ..stores.segment import SegmentStore
 
     check_path(os.fsdecode(directory))
-    options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "segment_bytes": segment_bytes}
-    given = {name: value for name, value in options.items() if value is not None}
-    return SegmentStore(directory, trust_directory=trust_directory, **given)
+    options = given(durability=durability, max_lag=max_lag, segment_bytes=segment_bytes)
+    return SegmentStore(directory, trust_directory=trust_directory, **options)
 
 
 def open_database(
@@ -60,9 +73,8 @@ def open_database(
     """
     from ..stores.sqlite import SqliteStore
 
-    options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "prefetch": prefetch}
-    given = {name: value for name, value in options.items() if value is not None}
-    return SqliteStore(path, trust_directory=trust_directory, **given)
+    options = given(durability=durability, max_lag=max_lag, prefetch=prefetch)
+    return SqliteStore(path, trust_directory=trust_directory, **options)
 
 
 def open_server(url: str, **options: Any) -> Store:

@@ -13,7 +13,7 @@ from typing import Any
 from .. import paths
 from ..durability import Durability, in_environment
 from ..home.shared import open_shared
-from ..opening import absolute_url, is_memory, open_store, url_in_environment
+from ..opening import absolute_url, is_memory, open_given, open_store, url_in_environment
 from ..store import Store
 
 #: with what may stand before one, and one that lacks slashes: as a path it would be shown with its password
@@ -48,7 +48,7 @@ def open_where(
     if isinstance(store, str):
         return open_url(store, options, default), True
     if store is not None:
-        return _as_given(store, options), False
+        return open_given(store, options), False
     url = url_in_environment()
     if url is not None:
         return open_url(url, options, default), True
@@ -90,15 +90,6 @@ def _path(path: Any, what: str) -> str:
         ) from None
     if not found:
         raise ValueError(f"path is {what}; '' names none")
-    return found
-
-
-def _as_given(store: Any, options: dict[str, Any]) -> Store:
-    if not all(callable(getattr(store, method, None)) for method in ("commit", "claim", "browse", "wait")):
-        raise TypeError(f"store is a store or the URL of one, not {type(store).__name__}")
-    if options:
-        raise ValueError(f"{', '.join(options)}: the store that was given is open already; give it when opening that")
-    found: Store = store
     return found
 
 

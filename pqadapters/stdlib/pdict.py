@@ -21,7 +21,7 @@ from ..clock import SYSTEM
 from ..durability import Durability, Survives
 from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
 from ..interrupts import works
-from ..opening import absolute_url, is_memory, open_database
+from ..opening import absolute_url, given, is_memory, open_database
 from ..overriding import Yielding
 from ..serializers import NAMES, Serializer, in_bytes
 from ..serializers import serializer as choose_serializer
@@ -93,11 +93,10 @@ class PDict(DurableMapping[K, V]):
         self._mark = _mark(serializer)
         self._code = self._mark[0]
         path, store = absolute(path), absolute_url(store) if isinstance(store, str) else store
-        options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
-        given = {option: value for option, value in options.items() if value is not None}
+        options = given(durability=durability, max_lag=max_lag, trust_directory=trust_directory or None)
         if is_url(path) and store is None:
             path, store = None, str(path)
-        opened, owned = open_where(path, store, given, what="the mapping's file", open_path=open_database)
+        opened, owned = open_where(path, store, options, what="the mapping's file", open_path=open_database)
         if path is None and store is None and not (opened.capabilities.persistent and os.environ.get("PQADAPTERS_URL")):
             path = opened.place  # the home is another one for another program, and a temporary one for each process
         self._again = (path, name, store, serializer, expire, durability, max_lag, trust_directory, signing_key)

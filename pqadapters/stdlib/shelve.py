@@ -25,7 +25,7 @@ from typing import Any, TypeVar, cast, overload
 
 from ..durability import Durability, Survives
 from ..errors import StoreError
-from ..opening import begin_conversion, move_database, remove_database
+from ..opening import begin_conversion, given, move_database, remove_database
 from ..serializers.connections import without_connections
 from ..serializers.signed import GIVE, Key, Seal, hint, seal_for, unsigned
 from ..store import Capabilities, Set, Store
@@ -117,11 +117,10 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         trust_directory: bool = False,
         signing_key: Key | Sequence[Key] | None = None,
     ) -> None:
-        options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
-        given = {option: value for option, value in options.items() if value is not None}
+        options = given(durability=durability, max_lag=max_lag, trust_directory=trust_directory or None)
         mode = letter_of(flag)
         with as_dbm_errors():
-            self._table = open_table(filename, mode, store, given)
+            self._table = open_table(filename, mode, store, options)
         self._seal = self._seal_of(signing_key)
         Shelf.__init__(self, Database(self._table), protocol, writeback)
         if mode == "n":

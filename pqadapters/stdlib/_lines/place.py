@@ -11,7 +11,7 @@ from typing import Any
 from ...durability import Durability, Survives
 from ...home.places import made_in, occupy
 from ...home.private import PrivateStore
-from ...opening import load_slots, open_path
+from ...opening import given, load_slots, open_path
 from ...serializers import serializer as choose_serializer
 from ...serializers.signed import protected
 from ...store import Order, Store
@@ -45,12 +45,12 @@ def open_line(
     unnamed = path is None and store is None and name is None
     what = choice(Markers, markers, "markers") if markers is not None else Markers.DROP if unnamed else Markers.KEEP
     kept = _defaults.volatile if volatile is None else choice(Volatile, volatile, "volatile")
-    given = {option: value for option, value in options.items() if value is not None}
+    options = given(**options)
     if unnamed:
-        opened, owned = _private(queue, with_durability(given, default)), True
+        opened, owned = _private(queue, with_durability(options, default)), True
     else:
         what_path_is = "the queue's directory"
-        opened, owned = open_where(path, store, given, what=what_path_is, open_path=open_path, default=default)
+        opened, owned = open_where(path, store, options, what=what_path_is, open_path=open_path, default=default)
     try:
         codec = protected(codec, signing_key, hosts=opened.capabilities.hosts, place=opened.place)
         if volatile is None and not opened.capabilities.exclusive:

@@ -20,7 +20,7 @@ from ...home.families import Family, Reference, found_family
 from ...home.places import Spot
 from ...home.shared import open_in_home, shared_path
 from ...living import living
-from ...opening import absolute_url, load_databases, load_for, url_in_environment
+from ...opening import absolute_url, load_databases, load_for, open_given, url_in_environment
 from ...serializers import serializer as choose_serializer
 from ...store import Order, Store
 from .._lines.exit import dropped, finish_at_exit
@@ -81,11 +81,7 @@ class Address(NamedTuple):
             return cls(absolute_url(url), None, None, called, options)
         if store is None:
             return cls(None, shared_path(), None, called, with_durability(options))
-        if not all(callable(getattr(store, method, None)) for method in ("commit", "claim", "browse", "wait")):
-            raise TypeError(f"store is a store or the URL of one, not {type(store).__name__}")
-        if options:
-            raise ValueError(f"{', '.join(options)}: the store that was given is open already; give it when opening")
-        return cls(None, None, store, called, options)  # type: ignore[arg-type]  # looked at above
+        return cls(None, None, open_given(store, options), called, {})
 
     def load(self) -> None:
         """Import what its store needs, if that isn't open."""

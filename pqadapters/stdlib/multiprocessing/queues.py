@@ -23,7 +23,7 @@ from ...apart import out_of_hub
 from ...durability import Durability, Survives
 from ...errors import NotSerializable
 from ...home.places import made_in, occupy
-from ...opening import check_prefetch
+from ...opening import check_prefetch, given
 from ...overriding import Yielding
 from ...store import PLAIN, Put, Store
 from .._lines.letters import DeadLetter, dead_letters, requeue
@@ -60,14 +60,13 @@ class _Durable:
     ) -> None:
         kind = Kind(policy, serializer, max_attempts, isinstance(self, JoinableQueue))
         kind.check()
-        given = {option: value for option, value in options.items() if value is not None}
         if store is None and name is None:
-            Durability.of(given.get("durability", Survives.POWER), given.get("max_lag"))
-            if "prefetch" in given:
-                check_prefetch(given["prefetch"])
-            self._have(SharedLine(kind, occupy(made_in(self)), with_durability(given)))
+            Durability.of(options.get("durability", Survives.POWER), options.get("max_lag"))
+            if "prefetch" in options:
+                check_prefetch(options["prefetch"])
+            self._have(SharedLine(kind, occupy(made_in(self)), with_durability(options)))
         else:
-            self._have(SharedLine(kind, Address.of(store, name, given), {}))
+            self._have(SharedLine(kind, Address.of(store, name, options), {}))
             self._shared.open()
 
     def _have(self, shared: SharedLine) -> None:
@@ -163,12 +162,9 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
             name=name,
             serializer=serializer,
             max_attempts=max_attempts,
-            options={
-                "durability": durability,
-                "max_lag": max_lag,
-                "prefetch": prefetch,
-                "trust_directory": trust_directory or None,
-            },
+            options=given(
+                durability=durability, max_lag=max_lag, prefetch=prefetch, trust_directory=trust_directory or None
+            ),
         )
 
     def _policy(self, ack: str | AckPolicy | None) -> AckPolicy:
@@ -337,12 +333,9 @@ class SimpleQueue(_Durable, stdlib.SimpleQueue, Generic[T]):  # type: ignore[typ
             name=name,
             serializer=serializer,
             max_attempts=max_attempts,
-            options={
-                "durability": durability,
-                "max_lag": max_lag,
-                "prefetch": prefetch,
-                "trust_directory": trust_directory or None,
-            },
+            options=given(
+                durability=durability, max_lag=max_lag, prefetch=prefetch, trust_directory=trust_directory or None
+            ),
         )
 
     def _open_line(self) -> Line:

@@ -19,8 +19,10 @@ from ....opening import (
     absolute_url,
     check_path,
     check_url,
+    given,
     is_memory,
     load_slots,
+    open_given,
     open_path,
     open_store,
     url_in_environment,
@@ -58,13 +60,12 @@ def find_place(
     if path is not None and store is not None:
         raise ValueError("path= and store= both say where the jobs live: give one of them")
     names = Names.of(name or _NAME)
-    given = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
-    options = {option: value for option, value in given.items() if value is not None}
+    options = given(durability=durability, max_lag=max_lag, trust_directory=trust_directory or None)
     if path is not None:
         directory = _absolute(path)
         return Place(names, lambda: open_path(directory, **_steered(options)))
     if store is not None and not isinstance(store, str):
-        return Place(names, lambda: _given(store, options), owned=False)
+        return Place(names, lambda: open_given(store, options), owned=False)
     url = store if store is not None else url_in_environment() if name is not None else None
     if url is not None:
         check_url(url)
@@ -92,15 +93,6 @@ def _steered(options: dict[str, Any]) -> dict[str, Any]:
     """With the environment's word where the durability isn't given."""
     found = None if "durability" in options else in_environment(options.get("max_lag"))
     return options if found is None else {**options, "durability": found}
-
-
-def _given(store: Any, options: dict[str, Any]) -> Store:
-    if not all(callable(getattr(store, method, None)) for method in ("commit", "claim", "browse", "wait")):
-        raise TypeError(f"store is a store or the URL of one, not {type(store).__name__}")
-    if options:
-        raise ValueError(f"{', '.join(options)}: the store that was given is open already; give it when opening that")
-    found: Store = store
-    return found
 
 
 def _private(executor: object, names: Names, options: dict[str, Any]) -> Place:
