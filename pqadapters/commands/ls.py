@@ -124,7 +124,7 @@ def _show(home: str, entries: list[dict[str, Any]]) -> None:
     screen.line(home)
     rows = [_row(entry) for entry in entries]
     columns = ("place", "made in", "items", "dead", "bytes", "held by", "about")
-    screen.table("", columns, rows, right="items,dead,bytes")
+    screen.table(columns, rows, right="items,dead,bytes")
 
 
 def _row(entry: dict[str, Any]) -> list[object]:

@@ -134,9 +134,9 @@ def _show(reports: list[Report], as_json: bool, to: str) -> None:
             (part.name, part.was, state, count) for part in report.parts for state, count in part.counts.items()
         ]
         rows += [(part.name, part.was, None, 0) for part in report.parts if not part.counts]
-        screen.table("", ("queue", "was", "state", "items"), rows, right="items")
+        screen.table(("queue", "was", "state", "items"), rows, right="items")
         damage = [(each.path, each.offset, each.length, each.reason) for each in report.damage]
-        screen.table("", ("damaged", "at", "bytes", "what"), damage, right="at,bytes")
+        screen.table(("damaged", "at", "bytes", "what"), damage, right="at,bytes")
 
 
 def _headline(report: Report, to: str) -> str:

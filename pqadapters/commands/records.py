@@ -60,7 +60,7 @@ def _is_json(value: object) -> bool:
         return False
 
 
-def show(rows: list[dict[str, Any]], *, letters: bool = False) -> None:
+def show(rows: list[dict[str, Any]], *, letters: bool) -> None:
     """`letters`: dead ones, whose reason matters."""
     ranked = any(row["rank"] for row in rows)
     columns = ["id", "attempts", "age", "size"]
@@ -69,4 +69,4 @@ def show(rows: list[dict[str, Any]], *, letters: bool = False) -> None:
         [age(row[name]) if name == "age" else row[name] for name in columns] + [row["format"], row["payload"]]
         for row in rows
     ]
-    Screen().table("", [*columns, "format", "payload"], cells, right="id,attempts,age,size")
+    Screen().table([*columns, "format", "payload"], cells, right="id,attempts,age,size")

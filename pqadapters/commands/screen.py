@@ -35,19 +35,15 @@ class Screen:
             soft_wrap=not out.isatty(),
         )
 
-    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "") -> None:
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str) -> None:
         """Columns named in `right` (comma-separated) are of numbers. None is shown as "-"."""
         numbers = right.split(",")
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", show_header=True)
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in columns:
             table.add_column(name, justify="right" if name in numbers else "left", overflow="fold", header_style="bold")
-        count = 0
         for row in rows:
-            count += 1
             table.add_row(*(Text(self._fitting("-" if cell is None else str(cell))) for cell in row))
-        if title:
-            self.line(title)
-        if count:
+        if table.row_count:
             self._console.print(table, soft_wrap=False)
 
     def line(self, text: str) -> None:

@@ -57,7 +57,7 @@ def _show(found: dict[str, Any]) -> None:
         [name, *(depth[each] for each in counts), age(depth["oldest_age"])] for name, depth in found["queues"].items()
     ]
     columns = ("queue", *counts, "oldest")
-    screen.table("", columns, rows, right="ready,delayed,claimed,dead,bytes,oldest")
-    screen.table("", ("table", "keys"), found["tables"].items(), right="keys")
+    screen.table(columns, rows, right="ready,delayed,claimed,dead,bytes,oldest")
+    screen.table(("table", "keys"), found["tables"].items(), right="keys")
     damage = [list(each.values()) for each in found["damage"]]
-    screen.table("", ("damaged", "at", "bytes", "what", "copied to"), damage, right="at,bytes")
+    screen.table(("damaged", "at", "bytes", "what", "copied to"), damage, right="at,bytes")

@@ -155,7 +155,7 @@ class Search:
     def _is_behind(self, id: int, other: int) -> bool:
         return id < other if self._newest else id > other
 
-    def _fresh(self, after: int = 0) -> Iterator[Record]:
+    def _fresh(self, after: int) -> Iterator[Record]:
         """What was never got and waits, in the queue's order; `after` where that is by rising ids."""
         if self._newest:
             records = self._store.browse(self._queue, order=Order.NEWEST)

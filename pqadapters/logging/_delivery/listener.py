@@ -142,7 +142,7 @@ class QueueListener(stdlib.QueueListener):
                 raise ValueError(f"the sink {name} puts its records into {spool.place}, from where it is given them")
         return sinks
 
-    def start_quietly(self, handler: object = None) -> None:
+    def start_quietly(self, handler: object) -> None:
         """From a log call: once, and never where no thread can be started any more. It is over with that handler."""
         if sys.is_finalizing():
             return

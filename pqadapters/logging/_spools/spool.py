@@ -53,9 +53,7 @@ _open: set[Spool] = set()  #: those that are open: what logs in a finalizer may 
 _lock = threading.RLock()
 
 
-def spool_at(
-    place: str, durability: Durability, limit: Limit, *, given: bool = True, trust_directory: bool = False
-) -> Spool:
+def spool_at(place: str, durability: Durability, limit: Limit, *, given: bool, trust_directory: bool) -> Spool:
     """The spool of this process in a directory, or in the store of a URL: one for all that ask for it. `given`: the
     durability was asked for. ValueError where another one was before."""
     where = place if is_url(place) else absolute(place)

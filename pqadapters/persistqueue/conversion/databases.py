@@ -141,14 +141,14 @@ def _convert(path: str, old: Predecessor, bare: str, progress: Progress) -> Repo
     return report
 
 
-def move_database(path: str, store: Store, *, bare: str = "default", progress: Progress = quiet) -> Report:
+def move_database(path: str, store: Store, *, progress: Progress = quiet) -> Report:
     """Put all of it into another store; the file stays as it is. What was broken off goes on where it was.
 
     Raises StoreError, ValueError for pickles that would have to be signed.
     """
     path = os.path.realpath(path)
     with goes_on(path), _reading(path) as source:
-        return Report(path, _move_all(source, store, bare, progress, alone=False), source.damage)
+        return Report(path, _move_all(source, store, "default", progress, alone=False), source.damage)
 
 
 def look_at_database(path: str, *, bare: str = "default", alone: bool = True) -> Report:

@@ -48,7 +48,7 @@ class Queues:
             self.columns[_text(table)] = (*self.columns.get(_text(table), ()), _text(column))
         self._folds = bool(int(guest.ask(_FOLDS)[0][0]))
 
-    def theirs(self, name: str | None = None) -> list[Table]:
+    def theirs(self, name: str | None) -> list[Table]:
         """The queues, or the one of that name. A server that doesn't tell names apart by their case may have stored
         another one than was asked for, by which its program knows the queue."""
         tables = [table for each in self.columns if (table := self._queue(each)) is not None]
@@ -88,7 +88,7 @@ def is_to_be_converted(url: str, store: Store, name: str) -> bool:
         return bool(Queues(guest).theirs(name) or _begun(store, name))
 
 
-def names(url: str, store: Store, name: str | None = None) -> list[str]:
+def names(url: str, store: Store, name: str | None) -> list[str]:
     """The queues that are to be converted, or the one of that name. Raises StoreError."""
     with closing(visit_server(url)) as guest:
         queues = Queues(guest)
@@ -160,7 +160,7 @@ def _rows(guest: Guest, table: str, damage: list[Damage]) -> Iterator[Item]:
                 damage.append(Damage(guest.place, 0, 0, reason))
 
 
-def look_at_server(url: str, name: str | None = None) -> Report:
+def look_at_server(url: str, name: str | None) -> Report:
     """What persist-queue has there; nothing is changed. Raises StoreError."""
     with closing(visit_server(url)) as guest:
         report = Report(guest.place)
@@ -170,7 +170,7 @@ def look_at_server(url: str, name: str | None = None) -> Report:
         return report
 
 
-def move_server(url: str, store: Store, name: str | None = None, *, progress: Progress = quiet) -> Report:
+def move_server(url: str, store: Store, name: str | None, *, progress: Progress) -> Report:
     """Put the queues, or the one of that name, into another store; the tables stay as they are. What was broken off
     goes on where it was. Raises StoreError, ValueError for pickles that would have to be signed."""
     with closing(visit_server(url)) as guest:

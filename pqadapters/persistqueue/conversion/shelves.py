@@ -8,7 +8,6 @@ from contextlib import closing, nullcontext, suppress
 from ...stdlib import shelve
 from ...stdlib._mappings.dbm import ShelfError, check_own, dbm_kind, kind_of, open_dbm, pairs_of
 from ...store import Store
-from .databases import quiet
 from .moving import Mover, goes_on
 from .report import Part, Progress, Report
 from .rows import SET, Item
@@ -23,7 +22,7 @@ def is_shelf(path: str) -> bool:
     return False
 
 
-def look_at_shelf(path: str, *, own: bool = True) -> Report:
+def look_at_shelf(path: str, *, own: bool) -> Report:
     """What is in it; all of it is read. `own`: it has to be this user's, as when it is converted. Raises ShelfError,
     also where it is damaged."""
     path = os.path.realpath(path)
@@ -35,7 +34,7 @@ def look_at_shelf(path: str, *, own: bool = True) -> Report:
     return Report(path, [Part("shelf", kind, {SET: count} if count else {})])
 
 
-def convert_shelf(path: str, *, progress: Progress = quiet) -> Report:
+def convert_shelf(path: str, *, progress: Progress) -> Report:
     """Make a shelf of ours of it: see `pqadapters.stdlib.shelve.migrate`. Raises ShelfError, StoreError."""
     path = os.path.realpath(path)
     kind = dbm_kind(path)
@@ -43,7 +42,7 @@ def convert_shelf(path: str, *, progress: Progress = quiet) -> Report:
     return Report(path, [Part("shelf", kind, {SET: count} if count else {})], kept=f"{path}.old")
 
 
-def move_shelf(path: str, store: Store, name: str, *, progress: Progress = quiet) -> Report:
+def move_shelf(path: str, store: Store, name: str, *, progress: Progress) -> Report:
     """Put it into the shelf of that name in another store; the file stays as it is. Raises StoreError."""
     path = os.path.realpath(path)
     kind = dbm_kind(path)

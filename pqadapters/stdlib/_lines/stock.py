@@ -249,7 +249,7 @@ class Stock:
         """Their items; those that can't be decoded are passed over, as get() would."""
         return (item for _, item in self.decoded(order))
 
-    def decoded(self, order: Order | None = None) -> Iterator[tuple[Record, Any]]:
+    def decoded(self, order: Order | None) -> Iterator[tuple[Record, Any]]:
         """The same with the records."""
         for record in self.records(order):
             try:

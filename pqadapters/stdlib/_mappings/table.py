@@ -65,7 +65,7 @@ class Table:
         base = ((key, b"") for key in self.store.keys(self.name, reverse=reverse))
         return (key for key, _ in self._over(batch, base, reverse))
 
-    def items(self, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+    def items(self, *, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
         batch = self._mine()
         base = self.store.scan(self.name, reverse=reverse)
         return base if batch is None else self._over(batch, base, reverse)

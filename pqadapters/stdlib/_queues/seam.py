@@ -147,7 +147,7 @@ class Noticed(threading.Condition):
         self.tell(n)
         self._line.store.wake(self._line.name)
 
-    def tell(self, n: int = 1) -> None:
+    def tell(self, n: int) -> None:
         """Wake those who wait here."""
         super().notify(n)
 

@@ -72,7 +72,6 @@ class Core:
 
     def __init__(self, address: Address, lease: float, clock: Clock | None, power: bool) -> None:
         self.place = address.place
-        self.address = address
         self.process = os.getpid()
         self.handles = weakref.WeakSet[Token]()
         self.numbers = count(1)  #: of handles, in this process

@@ -29,9 +29,9 @@ class Patience:
     def end(self, end: float | None) -> None:
         self._local.end = end
 
-    def until(self, seconds: float | None = None) -> float:
-        """Until when a step may wait: so many seconds, but no longer than its call. Without them as long as that, or as
-        calls do by default."""
+    def until(self, seconds: float | None) -> float:
+        """Until when a step may wait: so many seconds, but no longer than its call. None: as long as that, or as calls
+        do by default."""
         end = self.end
         if end is None:
             return SYSTEM.monotonic() + (LOCK_TIMEOUT if seconds is None else seconds)

@@ -13,7 +13,6 @@ _FIRST_PAGE = 8  #: keys: who looks for one at an end needs no more
 _PAGE = 1000  #: keys that are fetched at a time then, at most,
 _PAGE_BYTES = 1 << 20  #: and as many as their values come to about so much
 _AT_ONCE = 500  #: keys in a question
-_EVER = 1 << 63
 
 
 class Tables:

@@ -86,7 +86,7 @@ class Draft:
         if self.size > MAX_COMMIT:
             raise TooLarge(f"a commit of {self.size} bytes is too large: at most {MAX_COMMIT}. Commit in parts")
 
-    def _frame(self, kind: int, body: bytes, step: Step, number: int = 0) -> None:
+    def _frame(self, kind: int, body: bytes, step: Step, number: int) -> None:
         self.frames.append((kind, body, step))
         if number:
             self.numbers.add(number)

@@ -113,7 +113,7 @@ class Queue:
         """Whether it is ready or delayed here; all are looked at."""
         return self.has(id) or any(entry[1] == id for entry in self.delayed)
 
-    def give_back(self, id: int, rank: bytes = b"") -> None:
+    def give_back(self, id: int, rank: bytes) -> None:
         """A record that was claimed or delayed is ready again, in its place (I4)."""
         if id in self.gone:
             self.gone.discard(id)

@@ -235,7 +235,7 @@ class SqliteStore(Alone):
                 core.orphans.give_back(core)
             raise
 
-    def settle_put_off(self, *, at_once: bool = False) -> bool:
+    def settle_put_off(self, *, at_once: bool) -> bool:
         """Carry out acknowledgements that were put off and have waited long enough; whether none is left."""
         if self._closed:
             return True

@@ -133,7 +133,7 @@ class Transactions:
                 "with it. Close the store and open it again; a store has to be closed before its files are touched"
             )
 
-    def look_for_wal_locked(self, *, closely: bool = False) -> None:
+    def look_for_wal_locked(self, *, closely: bool) -> None:
         """The same of the WAL, which is there while a connection is: what is committed is in it alone. `closely`: also
         whether it is another one by now. To ask for that has the file's next sync take longer: not behind each commit.
         """

@@ -242,7 +242,7 @@ def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None =
     id = wire.id_of(claim.payload)
     try:
         job = wire.read(claim.payload)
-        options, flags = Options.of(job.meta, None), job.flags
+        options, flags = Options.of(job.meta), job.flags
     except (ValueError, TypeError):
         options, flags = PLAIN, 0
     _log.error("job %s is a dead letter now: %s", id.hex(), reason)

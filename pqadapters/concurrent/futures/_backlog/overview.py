@@ -91,7 +91,7 @@ def _jobs(backlog: Backlog, wanted: JobState | None) -> Iterator[JobInfo]:
 def _info(backlog: Backlog, record: Record, state: JobState) -> JobInfo:
     try:
         job = wire.read(record.payload)
-        key = Options.of(job.meta, None).key or b""
+        key = Options.of(job.meta).key or b""
         id, function = job.id.hex(), wire.name_of(backlog.sealing.peeled(job.call))
     except (ValueError, TypeError):
         id, key, function = "", b"", "?"

@@ -218,7 +218,7 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
     try:
         job = wire.read(claim.payload)
         called = future is not None and future._call is not None  # else it was asked for, and knows of no options
-        options = future._options if future is not None and called else Options.of(job.meta, None)
+        options = future._options if future is not None and called else Options.of(job.meta)
     except (ValueError, TypeError) as error:
         park(backlog, claim, f"it can't be read: {error}")
         return None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 
 
-def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: int = 0) -> JobFuture:
+def submit(backlog: Backlog, call: wire.Call, options: Options, flags: int = 0) -> JobFuture:
     """Store a job; the future of what becomes of it. Raises NotSerializable, queue.Full, RuntimeError, StoreError;
     no job was stored then."""
     ends = ending and not options.delay  # that is for the next run

@@ -39,7 +39,7 @@ class Options(NamedTuple):
         return found
 
     @classmethod
-    def of(cls, meta: dict[str, Any], retry_on: tuple[type[BaseException], ...] | None) -> Options:
+    def of(cls, meta: dict[str, Any]) -> Options:
         """From what was kept; what a newer version has kept beside is passed over. Raises TypeError and ValueError for
         what isn't ours: it may be anybody's who writes to the store."""
         given = {name: value for name, value in meta.items() if name in cls._fields}
@@ -47,7 +47,7 @@ class Options(NamedTuple):
             given["key"] = bytes.fromhex(given["key"])
         if "interrupted" in given:
             given["interrupted"] = Interrupted(given["interrupted"])
-        found = cls(**given, retry_on=retry_on)
+        found = cls(**given, retry_on=None)  # which is kept with the call
         if given:
             _check(found)
         return found
@@ -152,16 +152,16 @@ def _is_key(key: object) -> bool:
 class Settings(NamedTuple):
     """Of an executor."""
 
-    max_attempts: int = 3
-    interrupted: Interrupted = Interrupted.RETRY
-    volatile: Volatile = Volatile.WARN
-    recover: Recover = Recover.AUTO
-    recover_map: bool = False
-    on_recovered: Callable[[Any], object] | None = None  #: called with a JobFuture
-    result_ttl: float | None = None
-    max_pending: int | None = None
-    max_bytes: int | None = None
-    when_full: WhenFull = WhenFull.BLOCK
+    max_attempts: int
+    interrupted: Interrupted
+    volatile: Volatile
+    recover: Recover
+    recover_map: bool
+    on_recovered: Callable[[Any], object] | None  #: called with a JobFuture
+    result_ttl: float | None
+    max_pending: int | None
+    max_bytes: int | None
+    when_full: WhenFull
 
     def ttl(self, options: Options) -> float:
         """How long in seconds a job's result is kept; 0.0 for not at all."""
@@ -173,16 +173,16 @@ class Settings(NamedTuple):
 
 def settings(
     *,
-    max_attempts: int = 3,
-    interrupted: str | Interrupted = "retry",
-    volatile: str | Volatile = "warn",
-    recover: str | Recover = "auto",
-    recover_map: bool = False,
-    on_recovered: Callable[[Any], object] | None = None,
-    result_ttl: float | None = None,
-    max_pending: int | None = None,
-    max_bytes: int | None = None,
-    when_full: str | WhenFull = "block",
+    max_attempts: int,
+    interrupted: str | Interrupted,
+    volatile: str | Volatile,
+    recover: str | Recover,
+    recover_map: bool,
+    on_recovered: Callable[[Any], object] | None,
+    result_ttl: float | None,
+    max_pending: int | None,
+    max_bytes: int | None,
+    when_full: str | WhenFull,
 ) -> Settings:
     """From what users write. Raises TypeError and ValueError."""
     check_attempts(max_attempts)

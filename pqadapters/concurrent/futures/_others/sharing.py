@@ -101,7 +101,7 @@ class Sharing:
         """Whether no other member lives, who would see to the jobs of others."""
         return not any(each.payload != self._token for each in self._claimed_members())
 
-    def _is_known(self, token: bytes, but: int = 0) -> bool:
+    def _is_known(self, token: bytes, but: int) -> bool:
         """Whether there is a member of that token, be it one that is taken for dead and may come back."""
         members = self._store.browse(self._names.members, state=None)
         return any(each.payload == token and each.id != but for each in members)
