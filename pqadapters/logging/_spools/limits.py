@@ -21,6 +21,7 @@ from functools import partial
 from queue import Full
 
 from ...astray import give_back
+from ...choosing import choice
 from ...clock import SYSTEM
 from ...errors import StoreError
 from ...interrupts import keep
@@ -58,11 +59,7 @@ class Limit:
     ) -> None:
         if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < _LEAST):
             raise ValueError(f"max_bytes is how much of the disk may be used, at least {_LEAST}")
-        try:
-            self.when_full = WhenFull(when_full)
-        except ValueError:
-            words = ", ".join(repr(each.value) for each in WhenFull)
-            raise ValueError(f"when_full is one of {words}, not {when_full!r}") from None
+        self.when_full = choice(WhenFull, when_full, "when_full")
         self.max_bytes = max_bytes
         self.drop_level = logging._checkLevel(drop_level)  # type: ignore[attr-defined]
         self.dropped: Counter[str] = Counter()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ...choosing import choice
 from ...durability import Durability, Survives
 from ...home.places import made_in, occupy
 from ...home.private import PrivateStore
@@ -18,7 +19,7 @@ from ...store import Order, Store
 from .._where import check_name, open_where, with_durability
 from . import defaults as _defaults
 from .line import Line
-from .policy import AckPolicy, Markers, Volatile, choice
+from .policy import AckPolicy, Markers, Volatile
 
 
 def open_line(

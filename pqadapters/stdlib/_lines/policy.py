@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import TypeVar
 
 from ...store import Claim
 
 #: So many items may be fetched without a task_done() before "auto" takes the program for one that never calls it.
 FETCHES = 1000
 _LARGE = 17  #: the logarithm of as many bytes as count for one item more: what is outstanding is in memory
-
-
-Word = TypeVar("Word", bound=enum.Enum)
-
-
-def choice(kind: type[Word], value: object, what: str) -> Word:
-    """From what users write, `what` being its name. Raises ValueError for another word."""
-    try:
-        return kind(value)
-    except ValueError:
-        words = ", ".join(repr(each.value) for each in kind)
-        raise ValueError(f"{what} is one of {words}, not {value!r}") from None
 
 
 def weight(claim: Claim) -> int:

@@ -20,6 +20,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...apart import out_of_hub
+from ...choosing import choice
 from ...durability import Durability, Survives
 from ...errors import NotSerializable
 from ...home.places import made_in, occupy
@@ -28,7 +29,7 @@ from ...overriding import Yielding
 from ...store import PLAIN, Put, Store
 from .._lines.letters import DeadLetter, dead_letters, requeue
 from .._lines.line import Line, name_of
-from .._lines.policy import AckPolicy, choice
+from .._lines.policy import AckPolicy
 from .._lines.stock import most_of
 from .._where import with_durability
 from ._shared_line import Address, Kind, SharedLine

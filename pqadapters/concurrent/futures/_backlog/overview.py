@@ -7,13 +7,14 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....astray import give_back
+from ....choosing import choice
 from ....clock import SYSTEM
 from ....errors import LeaseLost
 from ....store import Ack, Delete, Op, Put, Record, State
 from .._jobs import wire
 from .._jobs.options import Options
 from .._jobs.outcome import Kept
-from .._jobs.words import JobState, choice
+from .._jobs.words import JobState
 from .cancelling import bury
 from .keys import forget
 from .records import buried, find_record, there

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ....choosing import choice
 from ....clock import spread
 from ....rank import rank
 from .errors import is_of
-from .words import Interrupted, Recover, Volatile, WhenFull, choice
+from .words import Interrupted, Recover, Volatile, WhenFull
 
 DAY = 86400.0
 _CENTURY = 100 * 365 * DAY  #: what is kept for ever is that a job was parked, and goes when that is requeued
