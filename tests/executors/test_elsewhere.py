@@ -94,8 +94,8 @@ def _behind_a_gate(url: str) -> Iterator[tuple[Any, Any]]:
 
 
 AFTER_AN_HOUR = """
-from pqadapters.concurrent.futures._backlog import starting
-starting._HOUR = starting._PATIENCE = 0.0
+from pqadapters.concurrent.futures._backlog import loading
+loading._HOUR = loading._PATIENCE = 0.0
 """
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecutor, as_completed, task, wait
-from pqadapters.concurrent.futures._backlog import returning, starting
+from pqadapters.concurrent.futures._backlog import loading, returning, starting
 from pqadapters.concurrent.futures._backlog.watch import _Look
 from pqadapters.concurrent.futures._jobs.wire import dump
 from pqadapters.store import Ack, Nack, Put
@@ -161,8 +161,8 @@ def test_a_finished_job_isnt_repeated(make: Make) -> None:
 
 
 def test_a_function_that_is_gone_parks_the_job(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._PATIENCE", 0.0)
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._HOUR", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._HOUR", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(work.note, "__qualname__", "renamed")
         patch.setattr(work, "renamed", work.note, raising=False)
@@ -196,7 +196,7 @@ def test_arguments_that_cant_be_loaded_park_the_job(make: Make, why: str) -> Non
 def test_a_program_that_is_still_defining_its_functions_isnt_robbed_of_its_jobs(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._LATER", 0.25)  # else 5 seconds
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._LATER", 0.25)  # else 5 seconds
     with monkeypatch.context() as patch:
         patch.setattr(work.note, "__qualname__", "late")
         patch.setattr(work, "late", work.note, raising=False)
@@ -212,7 +212,7 @@ def test_a_function_that_is_missing_is_left_to_others_by_who_shuts_down(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A short program of the old version parked what a newer one had left within that hour: its shutdown() came."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._LATER", 0.01)  # or it waits for 5 seconds
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._LATER", 0.01)  # or it waits for 5 seconds
     with monkeypatch.context() as patch:
         patch.setattr(work.note, "__qualname__", "newer")
         patch.setattr(work, "newer", work.note, raising=False)
@@ -243,8 +243,8 @@ def test_aliases_are_several() -> None:
 
 
 def test_a_task_of_a_newer_version_is_parked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._PATIENCE", 0.0)
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._HOUR", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._HOUR", 0.0)
     try:
         task(name="t", version=2)(work.note)
         leave(make, (work.note, 1))
@@ -632,14 +632,14 @@ def test_a_job_that_cant_be_begun_for_whatever_reason_holds_up_no_other(
 ) -> None:
     """It was taken for a store that refuses: that was looked at again each second, and shutdown() had no end."""
     leave(make, (work.note, 1), (work.note, 2), (work.note, 3))
-    loaded = starting._loaded
+    loaded = loading.loaded
 
     def fail_for_one(backlog: Any, claim: Any, job: Any, *more: Any) -> Any:
         if b"K\2" in job.call:  # that is 2
             raise error("nobody has thought of it")
         return loaded(backlog, claim, job, *more)
 
-    monkeypatch.setattr(starting, "_loaded", fail_for_one)
+    monkeypatch.setattr(starting, "loaded", fail_for_one)
     with make(recover="manual") as executor:
         store, name = executor._backlog.store, executor._backlog.names.jobs
         for claim in store.claim(name, limit=10):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import JobFuture, ThreadPoolExecutor, wait
-from pqadapters.concurrent.futures._backlog import cancelling, finishing, returning, starting
+from pqadapters.concurrent.futures._backlog import cancelling, finishing, loading, returning
 from pqadapters.concurrent.futures._jobs.options import Options
 from pqadapters.store import Nack
 
@@ -107,7 +107,7 @@ def test_a_job_that_was_begun_again_as_its_first_run_failed_goes_on(
 
     monkeypatch.setattr(Options, "pause", begun_again)
     claim: Any = SimpleNamespace(attempt=future.attempts)
-    first = starting.Started(future, claim, (work.nothing, (), {}), future._options)
+    first = loading.Started(future, claim, (work.nothing, (), {}), future._options)
     finishing.finish(executor._backlog, first, None, OSError("out of time"))
     assert future._id in executor._backlog.running
     future.attempts -= 1

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import CancelledError, RemoteError, ThreadPoolExecutor, wait
-from pqadapters.concurrent.futures._backlog import starting
+from pqadapters.concurrent.futures._backlog import loading, starting
 from pqadapters.concurrent.futures._jobs import outcome, wire
 from pqadapters.concurrent.futures._jobs.names import Names
 from pqadapters.concurrent.futures._others import sharing as _sharing
@@ -415,7 +415,7 @@ def test_a_job_that_is_lost_while_a_worker_cant_load_it_is_heard_of(url: str, mi
     started = starting.next_job(backlog)
     assert started is not None
     backlog.commit(Ack(started.claim))  # another process has done it
-    starting.not_loaded(backlog, started, NotLoaded("it isn't there", missing))
+    loading.not_loaded(backlog, started, NotLoaded("it isn't there", missing))
     assert _told(executor, future) == 42
     work.GATES["gate"].set()
     Task(executor.shutdown, patience=work.PATIENCE).result()

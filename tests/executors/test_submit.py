@@ -212,8 +212,8 @@ def test_what_another_python_has_stored_by_value_is_parked(
 ) -> None:
     """Its bytecode ended the process: a segmentation fault, each time that the program was started."""
     pytest.importorskip("cloudpickle")
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._PATIENCE", 0.0)
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._HOUR", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._HOUR", 0.0)
     with monkeypatch.context() as older:
         older.setattr("pqadapters.concurrent.futures._jobs.wire.PYTHON", "cpython-39")
         with pool(1, **place) as executor:

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from pqadapters.concurrent.futures import JobFuture
-from pqadapters.concurrent.futures._backlog import starting
+from pqadapters.concurrent.futures._backlog import loading, starting
 from pqadapters.concurrent.futures._backlog.finishing import let_go_of_suspect
 from pqadapters.concurrent.futures._backlog.returning import put_back
 from pqadapters.concurrent.futures._backlog.suspects import Suspects
@@ -208,13 +208,13 @@ def test_one_that_ended_its_process_on_its_last_attempt_is_told_so_however_often
 def test_its_loading_is_a_part_of_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends the process as it is loaded took others on their last attempt with it."""
     leave_suspects(make, 1)
-    load, running = starting._loaded, list[bytes | None]()
+    load, running = loading.loaded, list[bytes | None]()
 
     def look(backlog: Any, *args: Any) -> Any:
         running.append(backlog.suspects.running)
         return load(backlog, *args)
 
-    monkeypatch.setattr(starting, "_loaded", look)
+    monkeypatch.setattr(starting, "loaded", look)
     executor = make(recover="manual", max_attempts=2)
     [future] = executor.recovered()
     assert future.result(work.PATIENCE) == 1
@@ -223,7 +223,7 @@ def test_its_loading_is_a_part_of_it(make: Make, monkeypatch: pytest.MonkeyPatch
 
 def test_one_that_cant_be_loaded_yet_keeps_no_other(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_suspects(make, 1, 2)
-    load, failed = starting._opened, list[bool]()
+    load, failed = loading._opened, list[bool]()
 
     def fail(*args: Any) -> Any:
         if failed:
@@ -231,7 +231,7 @@ def test_one_that_cant_be_loaded_yet_keeps_no_other(make: Make, monkeypatch: pyt
         failed.append(True)
         raise AttributeError("it isn't defined yet")
 
-    monkeypatch.setattr(starting, "_opened", fail)
+    monkeypatch.setattr(loading, "_opened", fail)
     executor = make(recover="manual", max_attempts=2)
     one, two = executor.recovered()
     assert (two.result(work.PATIENCE), one.result(work.PATIENCE)) == (2, 1)

@@ -83,8 +83,8 @@ def test_what_cant_be_loaded_is_a_dead_letter_with_the_reason(what: type, place:
 def test_a_function_that_is_gone_reaches_no_worker(
     place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._PATIENCE", 0.0)
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._HOUR", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._HOUR", 0.0)
     job = _left(place, work.double, 1)
     with monkeypatch.context() as without:
         without.delattr(work, "double")
@@ -100,7 +100,7 @@ def test_a_function_that_the_worker_alone_lacks_is_looked_for_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers that were forked before a module was changed have the old one."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._LATER", 0.25)  # else 5 seconds
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._LATER", 0.25)  # else 5 seconds
     job = _left(place, work.only_in, 7)
     with ProcessPoolExecutor(1, recover="manual", **place) as executor:
         executor.submit(work.lose_only_in).result(work.PATIENCE)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ....store import Claim
     from .backlog import Backlog
     from .future import JobFuture
-    from .starting import Started
+    from .loading import Started
 
 _log = telling.logger("pqadapters.executor")
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path

@@ -16,7 +16,7 @@ from ....telling import endure
 from .._jobs.errors import TimedOut
 from .clock import call_in
 from .finishing import finish, is_held
-from .starting import Started
+from .loading import Started
 
 if TYPE_CHECKING:
     from .backlog import Backlog

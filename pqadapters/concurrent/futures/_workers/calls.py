@@ -23,9 +23,10 @@ from ....living import living
 from .._backlog.backlog import Backlog, ending
 from .._backlog.clock import go_on
 from .._backlog.finishing import finish, is_held, leave_to_next
+from .._backlog.loading import Started, not_loaded
 from .._backlog.refusals import is_given_up, let_go, refused
 from .._backlog.returning import look_later, wait_again
-from .._backlog.starting import Started, give_up, next_job, not_loaded
+from .._backlog.starting import give_up, next_job
 from .._backlog.timeouts import time_out
 from . import main_script
 from .apart import carry_on
