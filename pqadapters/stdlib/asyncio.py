@@ -32,7 +32,6 @@ from ..apart import out_of_hub
 from ..durability import Durability, Survives
 from ..errors import (
     LimitReached,
-    NotDurableWarning,
     OutcomeUnknown,
     ShutDown,
     Stopped,
@@ -46,13 +45,13 @@ from ..serializers.signed import Key
 from ..store import Order, Put, Store
 from ._lines.exit import dropped, finish_at_exit
 from ._lines.held import Consumer
-from ._lines.line import weak
+from ._lines.line import Line, weak
 from ._lines.place import open_line
 from ._lines.policy import AckPolicy, Markers, Volatile
-from ._lines.view import View
 from ._loops.asking import as_coroutine_function, caller
-from ._loops.beyond import ABSENT, LoopBeyond
+from ._loops.beyond import ABSENT
 from ._loops.committer import Committer
+from ._loops.seam import LoopSeam
 from ._loops.waiting import Asking, Finished, stand_aside, until
 from ._loops.watcher import Watcher
 from ._where import check_maxsize
@@ -121,21 +120,13 @@ _BUSY = (StoreLocked, StoreUnreachable)  #: nothing of the call was stored, and 
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
 
 
-class Queue(LoopBeyond, stdlib.Queue[T]):
+class Queue(LoopSeam[T]):
     """A FIFO queue in a store. The arguments, and the errors, are those of `pqadapters.stdlib.queue.Queue`; durability
     is "process" where nobody says otherwise, with a `max_lag` of 0.05 seconds."""
 
     _order = Order.OLDEST
-    _container: Any = ABSENT  #: of a subclass that keeps its items itself
-    _in_memory = False  #: there is one; said apart, as each call asks
-    _ready_made = False
 
     if TYPE_CHECKING:  # what asyncio's has, and typeshed doesn't tell
-        _maxsize: int
-        _getters: deque[Any]
-        _putters: deque[Any]
-        _finished: Any
-
         _loop: stdlib.AbstractEventLoop | None
 
         def _get_loop(self) -> stdlib.AbstractEventLoop: ...
@@ -180,9 +171,19 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             self._keep_in_memory()
         else:
             self._finished = Finished(self)
+        self._look_at_overrides()
+        self._connect_line(line, maxsize)
+        _all[id(self)] = self
+        finish_at_exit(line)
+        weakref.finalize(self, out_of_hub, dropped, line).atexit = False
+        weakref.finalize(self, self._watcher.end).atexit = False
+
+    def _look_at_overrides(self) -> None:
         self._puts_itself, self._gets_itself = self._overrides("_put"), self._overrides("_get")
         self._puts_now = self._overrides("put_nowait")
         self._says_empty, self._says_full = self._overrides("empty"), self._overrides("full")
+
+    def _connect_line(self, line: Line, maxsize: int) -> None:
         self._shared = not line.store.capabilities.exclusive
         self._hasty_claim = partial(line.store.claim, patience=0.0)
         line.look = None  # its acknowledgement would wait for others in the loop; a claim comes again
@@ -206,10 +207,6 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
         self._committer = Committer(stow_all, weak(self._serve), weak(self._admit), ready)
         line.passed_over = weak(self._record_went)
-        _all[id(self)] = self
-        finish_at_exit(line)
-        weakref.finalize(self, out_of_hub, dropped, line).atexit = False
-        weakref.finalize(self, self._watcher.end).atexit = False
 
     def __copy__(self) -> Queue[T]:
         """The same queue. It keeps the one that it is a copy of, which is told what others do, and whose end is the
@@ -226,16 +223,6 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._line.look = None  # as above: the line has begun again by now
         self._committer.begin_again()
         self._watcher.begin_again()
-
-    def _keep_in_memory(self) -> None:
-        self._line.close()
-        self._finished = stdlib.Event()
-        self._finished.set()
-        telling.warn(
-            f"{type(self).__qualname__} keeps its items in a container of its own, so they are in memory alone and not "
-            f"in {self._line.label}. Let _put and _get call super()",
-            NotDurableWarning,
-        )
 
     # What asyncio's queue has
 
@@ -522,61 +509,6 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     def _overrides(self, hook: str) -> bool:
         return getattr(type(self), hook) is not getattr(Queue, hook)
-
-    # The seam, and what is looked at
-
-    @property
-    def _queue(self) -> Any:
-        return View(self._line, self).shown() if self._container is ABSENT else self._container
-
-    @_queue.setter
-    def _queue(self, container: Any) -> None:
-        later = self._ready_made and not self._in_memory
-        if later and not (self._overrides("_put") or self._overrides("_get")):
-            return View(self._line, self).replace(container)
-        self._container, self._in_memory = container, True
-        if later:
-            self._keep_in_memory()
-
-    def _init(self, maxsize: int) -> None:
-        if self._ready_made and not self._in_memory:
-            View(self._line, self).clear()  # as programs do that call it once more
-
-    def _put(self, item: T) -> None:
-        if self._in_memory:
-            super()._put(item)
-        else:
-            View(self._line, self).append(item)  # it's put_nowait() that counts a task, or who calls this
-
-    def _get(self) -> T:
-        return super()._get() if self._in_memory else self._take()
-
-    @property
-    def _unfinished_tasks(self) -> int:
-        return self._unfinished_in_memory if self._in_memory else self._line.unfinished()
-
-    @_unfinished_tasks.setter
-    def _unfinished_tasks(self, value: int) -> None:
-        if not self._ready_made or self._in_memory:
-            self._unfinished_in_memory = value
-        else:
-            self._line.counts.add(adjustment=value - self._line.unfinished())
-            self._tell_joiners()
-
-    def _format(self) -> str:
-        try:
-            return super()._format()
-        except StoreError:  # it was closed, as a rule, and whoever prints it wants to know which one it was
-            return f"maxsize={self._maxsize!r} {self._line.label}"
-
-    @property
-    def _is_shutdown(self) -> bool:
-        return self._line.flags.shut
-
-    @_is_shutdown.setter
-    def _is_shutdown(self, value: bool) -> None:
-        self._line.flags.shut = value
-
 
 def _begin_again() -> None:
     for queue in living(_all):
