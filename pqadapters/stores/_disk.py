@@ -35,6 +35,7 @@ _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for what is no file: opening a pipe waits for its other end
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link in a file's place would have us write to whatever it leads to
 _SHARING_VIOLATION_TRIES = 20
+_CHUNK = 1 << 20  #: bytes that are copied at once
 _NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM)  # the last one of a sandbox's filter
 _PLAIN_SYNC = sys.platform != "darwin" and hasattr(os, "fdatasync")
 
@@ -207,6 +208,35 @@ class Disk:
             apart(fcntl.fcntl, fd, fcntl.F_FULLFSYNC)
         else:
             apart(os.fsync, fd)
+
+    def sync_file(self, path: str) -> None:
+        """What is in the file is on the disk when this returns."""
+        fd = self.open(path)
+        try:
+            self.sync(fd)
+        finally:
+            self.close(fd)
+
+    def write_file(self, path: str, data: bytes) -> None:
+        """All of a file, synced; it is made if it is missing."""
+        fd = self.open(path, create=True)
+        try:
+            self.truncate(fd, 0)
+            self.write(fd, data, 0)
+            self.sync(fd)
+        finally:
+            self.close(fd)
+
+    def copy_file(self, source: int, size: int, path: str) -> None:
+        """So many bytes of an open file as all of another one, synced; that is made if it is missing."""
+        fd = self.open(path, create=True)
+        try:
+            self.truncate(fd, 0)
+            for at in range(0, size, _CHUNK):
+                self.write(fd, self.read(source, min(_CHUNK, size - at), at), at)
+            self.sync(fd)
+        finally:
+            self.close(fd)
 
     def open_directory(self, path: str) -> int | None:
         """A descriptor for `sync_directory`: who has it before the first change doesn't lack one behind the last. None

@@ -11,8 +11,6 @@ from itertools import count
 
 from ._disk import Disk, is_there
 
-_BLOCK = 1 << 20
-
 
 def free_name(wanted: str, same: str | None = None) -> str:
     """The name, or with a number behind it the first one that is free; one that is an empty directory, or another name
@@ -46,13 +44,9 @@ def keep_file(path: str, kept: str, disk: Disk) -> None:
 def _copy(path: str, kept: str, disk: Disk) -> None:
     """Whole or not at all."""
     part = f"{kept}.part"
-    source, target = disk.open(path, write=False), disk.open(part, create=True)
+    source = disk.open(path, write=False)
     try:
-        disk.truncate(target, 0)
-        for at in range(0, disk.size(source), _BLOCK):
-            disk.write(target, disk.read(source, _BLOCK, at), at)
-        disk.sync(target)
+        disk.copy_file(source, disk.size(source), part)
     finally:
-        disk.close(target)
         disk.close(source)
     disk.rename(part, kept)

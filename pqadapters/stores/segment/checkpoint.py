@@ -47,17 +47,12 @@ def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
     log.check_place()
     data = _encode(log, catalog, keep)
     path = os.path.join(log.directory, CHECKPOINT)
-    fd = log.disk.open(path + ".tmp", create=True)
     try:
-        log.disk.truncate(fd, 0)
-        log.disk.write(fd, data, 0)
-        log.disk.sync(fd)
+        log.disk.write_file(path + ".tmp", data)
     except BaseException:
         with contextlib.suppress(OSError):
             log.disk.unlink(path + ".tmp")
         raise
-    finally:
-        log.disk.close(fd)
     with log.changing_names():
         log.disk.rename(path + ".tmp", path)
     return len(data)

@@ -67,13 +67,7 @@ def _free_name(log: Log, stem: str, data: bytes) -> str:
 
 
 def _write_copy(log: Log, target: str, data: bytes) -> None:
-    copy = log.disk.open(target + ".tmp", create=True)
-    try:
-        log.disk.truncate(copy, 0)
-        log.disk.write(copy, data, 0)
-        log.disk.sync(copy)
-    finally:
-        log.disk.close(copy)
+    log.disk.write_file(target + ".tmp", data)
     with log.changing_names():
         log.disk.rename(target + ".tmp", target)
 

@@ -66,7 +66,7 @@ class Predecessor:
             sizes = json.dumps(_sizes(self.directory, self._is_theirs))
             _write(os.path.join(building, _NOTE), f"{os.path.relpath(kept, self.directory)}\0{sizes}", disk)
             for name in os.listdir(building):
-                _sync(os.path.join(building, name), disk)
+                disk.sync_file(os.path.join(building, name))
             disk.sync_directory(building)
             disk.rename(building, os.path.join(self.directory, READY))
             disk.sync_directory(self.directory)
@@ -191,14 +191,6 @@ def _read(path: str, disk: Disk) -> str:
     fd = disk.open(path, write=False)
     try:
         return os.fsdecode(disk.read(fd, disk.size(fd), 0))
-    finally:
-        disk.close(fd)
-
-
-def _sync(path: str, disk: Disk) -> None:
-    fd = disk.open(path)
-    try:
-        disk.sync(fd)
     finally:
         disk.close(fd)
 

@@ -35,7 +35,6 @@ logger = telling.logger("pqadapters.stores.segment")
 
 _LISTED = 100  #: segments in a row that are missing
 _WITHOUT = NO_SPACE | {errno.EMFILE, errno.ENFILE}  # a store has to be opened without room, and with two descriptors
-_CHUNK = 1 << 20  #: bytes that are read and written at once
 _SLACK = 1 << 16  # a copy that leaves out blocks of zeros may have left out the last bytes of a checksum
 
 
@@ -383,17 +382,11 @@ class _Recovery:
                 raise
 
     def _copy(self, path: str) -> None:
-        source, target = self._disk.open(path, write=False), -1
+        source = self._disk.open(path, write=False)
         try:
-            target = self._disk.open(path + ".tmp", create=True)
-            for start in range(0, self._log.tail.end, _CHUNK):
-                data = self._disk.read(source, min(_CHUNK, self._log.tail.end - start), start)
-                self._disk.write(target, data, start)
-            self._disk.sync(target)
+            self._disk.copy_file(source, self._log.tail.end, path + ".tmp")
         finally:
-            for fd in (source, target):
-                if fd >= 0:
-                    self._disk.close(fd)
+            self._disk.close(source)
         with self._log.changing_names():
             self._disk.rename(path + ".tmp", path)
 

@@ -286,14 +286,8 @@ class Slots:
     def _write_note(self, facts: dict[str, Any]) -> None:
         path = os.path.join(self.directory, NOTE)
         try:
-            fd = self._disk.open(path + ".tmp", create=True)
-            try:
-                data = json.dumps(facts, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-                self._disk.truncate(fd, 0)
-                self._disk.write(fd, data, 0)
-                self._disk.sync(fd)
-            finally:
-                self._disk.close(fd)
+            data = json.dumps(facts, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+            self._disk.write_file(path + ".tmp", data)
             self._disk.rename(path + ".tmp", path)
             self._disk.sync_directory(self.directory)
         except OSError as error:

@@ -32,11 +32,7 @@ def back_up(path: str, to: str, disk: Disk, owners: Owners) -> None:
     try:
         disk.close(disk.open(part, create=True))
         _copy(path, part)
-        fd = disk.open(part)
-        try:
-            disk.sync(fd)
-        finally:
-            disk.close(fd)
+        disk.sync_file(part)
         check_free(to)
         make_way(to, disk)
         disk.rename(part, to)

@@ -210,11 +210,7 @@ def make_database(path: str, disk: Disk) -> None:
         remove_files(new, disk)  # left by who died in the middle of this
         disk.close(disk.open(new, create=True))
         patiently(lambda: _fill(new), path)
-        fd = disk.open(new)
-        try:
-            disk.sync(fd)
-        finally:
-            disk.close(fd)
+        disk.sync_file(new)
         make_way(path, disk, emptied=emptied)
         disk.rename(new, path)
         disk.sync_directory(directory)

@@ -22,7 +22,6 @@ from ..space.reserve import Reserve
 
 _HEAD, FRAME_HEAD = 32, 24  #: bytes
 _MAGIC = 0x377F0682  #: and with the lowest bit set where checksums are big-endian
-_AT_ONCE = 1 << 20
 
 
 class Frame(NamedTuple):
@@ -131,7 +130,7 @@ def _copied(wal: BinaryIO, end: int, stem: str, disk: Disk) -> str:
     if disk.free(directory) < 2 * end + Reserve.SIZE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), directory)
     try:
-        _write_copy(wal, end, f"{target}.tmp", disk)
+        disk.copy_file(wal.fileno(), end, f"{target}.tmp")
     except OSError:
         with suppress(OSError):
             disk.unlink(f"{target}.tmp")
@@ -146,17 +145,6 @@ def _is_copy(path: str, wal: BinaryIO, end: int) -> bool:
     with open_wal(path) as copy:
         wal.seek(0)
         return os.fstat(copy.fileno()).st_size == end and copy.read(_HEAD) == wal.read(_HEAD)
-
-
-def _write_copy(wal: BinaryIO, end: int, to: str, disk: Disk) -> None:
-    fd = disk.open(to, create=True)
-    try:
-        disk.truncate(fd, 0)
-        for at in range(0, end, _AT_ONCE):
-            disk.write(fd, disk.read(wal.fileno(), min(_AT_ONCE, end - at), at), at)
-        disk.sync(fd)
-    finally:
-        disk.close(fd)
 
 
 def those_aside(path: str) -> list[Aside]:

@@ -116,7 +116,7 @@ class Predecessor:
             if any(is_there(new + side) for side in ("-wal", "-journal")):
                 raise StoreError(f"{new} isn't one file: {self.path} was left as it is")
             shutil.rmtree(f"{new}{SIDE}", ignore_errors=True)
-            _sync(new, disk)
+            disk.sync_file(new)
             keep_file(self.path, kept, disk)
             make_way(self.path, disk)
             disk.rename(new, self.path)
@@ -184,11 +184,3 @@ def _read_only(path: str, how: str) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-
-
-def _sync(path: str, disk: Disk) -> None:
-    fd = disk.open(path)
-    try:
-        disk.sync(fd)
-    finally:
-        disk.close(fd)
