@@ -8,9 +8,8 @@ those that come when there are many.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ...astray import give_back_later, give_back_now
@@ -95,8 +94,7 @@ class Locks:
         found = self._store.get(self._name, key)
         if found is None:
             return False
-        id = int.from_bytes(found, "big")
-        if any(record.id == id for record in islice(self._store.browse(self._name, state=None, after=id - 1), 1)):
+        if self._find(int.from_bytes(found, "big"), None) is not None:
             return False
         with suppress(ConditionFailed):
             self._store.commit(Delete(self._name, key, found))
@@ -106,8 +104,8 @@ class Locks:
         """An interrupt came: the lock that this handle has claimed, and nobody knows of, is free again. It is looked at
         first, and then who may have it: another one's that is claimed behind the look has a later attempt."""
         id, me = self._record(key), threading.get_ident()
-        record = next(self._claimed(id), None)
-        if record is None or record.id != id or attempt not in (None, record.attempts):
+        record = self._find(id, State.CLAIMED)
+        if record is None or attempt not in (None, record.attempts):
             return
         if attempt is None and any(other == key for who, other in list(self._tried.items()) if who != me):
             self._left[key] = SYSTEM.monotonic(), record.attempts  # another one may be about to write it down
@@ -146,13 +144,11 @@ class Locks:
     def is_held(self, key: bytes) -> bool:
         """Whether somebody edits the key."""
         found = self._store.get(self._name, key)
-        if found is None:
-            return False
-        id = int.from_bytes(found, "big")
-        return any(record.id == id for record in islice(self._claimed(id), 1))
+        return found is not None and self._find(int.from_bytes(found, "big"), State.CLAIMED) is not None
 
-    def _claimed(self, id: int) -> Iterator[Record]:
-        return self._store.browse(self._name, state=State.CLAIMED, after=id - 1)
+    def _find(self, id: int, state: State | None) -> Record | None:
+        record = next(self._store.browse(self._name, state=state, after=id - 1), None)
+        return record if record is not None and record.id == id else None
 
     def _mark(self, key: bytes) -> _Mark:
         return self._place, self._name, key
