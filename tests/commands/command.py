@@ -16,6 +16,19 @@ from pqadapters.commands.group import commands
 from pqadapters.stdlib.queue import Queue
 from tests.segment.programs import PATIENCE, ROOT
 
+#: All that look at a place with records in each state.
+LOOKS: list[tuple[Any, ...]] = [
+    ("stats",),
+    ("stats", "--json"),
+    ("stats", "--queue", "other"),
+    ("peek", "--queue", "default"),
+    ("peek", "--queue", "default", "--state", "delayed", "--json"),
+    ("peek", "--queue", "default", "--state", "claimed"),
+    ("peek", "--queue", "default", "--state", "dead", "--unpickle"),
+    ("dead",),
+    ("dead", "--json"),
+]
+
 
 def queue(**options: Any) -> Queue[Any]:
     return Queue(**options)

@@ -23,7 +23,7 @@ from pqadapters.store import Ack, Nack, Put
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
 from tests.commands.conftest import path_of
 from tests.executors import work
-from tests.segment.programs import PATIENCE, ROOT, running, said
+from tests.segment.programs import PATIENCE, ROOT, go_on, running, said
 
 dead: Any = import_module("pqadapters.commands.dead")  # the package has the command by that name
 _HOLD = """
@@ -228,9 +228,7 @@ def test_a_directory_that_a_process_holds_is_left_alone(tmp_path: Path) -> None:
     with running(_HOLD, f"file://{tmp_path}/q", 2) as child:
         assert said(child) == "holds"
         assert f"held by process {child.pid}: end it first. Nothing was removed" in refusal("purge", tmp_path / "q")
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
+        go_on(child)
         assert said(child) == "has done it"
 
 
@@ -249,9 +247,7 @@ def test_what_a_process_has_claimed_in_a_database_stays(tmp_path: Path) -> None:
     with running(_HOLD, url, 0) as child:
         assert said(child) == "holds"
         assert out("purge", url, "--yes") == "2 removed\n"
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
+        go_on(child)
         assert said(child) == "has done it"
 
 

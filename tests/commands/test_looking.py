@@ -15,21 +15,9 @@ from pqadapters.serializers import serializer
 from pqadapters.stdlib.queue import PriorityQueue
 from pqadapters.store import Put
 from pqadapters.stores._disk import ReadingDisk
-from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
+from tests.commands.command import LOOKS, bytes_in, call, loaded, out, process, queue, refusal
 from tests.segment.programs import run, running, said
 from tests.unchanged.users import free_user, readable_directory
-
-LOOKS: list[tuple[Any, ...]] = [
-    ("stats",),
-    ("stats", "--json"),
-    ("stats", "--queue", "other"),
-    ("peek", "--queue", "default"),
-    ("peek", "--queue", "default", "--state", "delayed", "--json"),
-    ("peek", "--queue", "default", "--state", "claimed"),
-    ("peek", "--queue", "default", "--state", "dead", "--unpickle"),
-    ("dead",),
-    ("dead", "--json"),
-]
 
 
 def test_stats(place: Path) -> None:

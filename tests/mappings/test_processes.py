@@ -14,7 +14,7 @@ import pytest
 
 from pqadapters import PDict
 from pqadapters.stdlib import shelve
-from tests.segment.programs import PATIENCE, ROOT, run, running, said
+from tests.segment.programs import PATIENCE, ROOT, go_on, run, running, said
 
 OPEN = """
 import os, sys
@@ -149,9 +149,7 @@ say(*[each for each in found if each is not None])
                 for child in children:
                     assert said(child) == "ready"
                 for child in children:
-                    assert child.stdin is not None
-                    child.stdin.write("\n")
-                    child.stdin.flush()
+                    go_on(child)
                 found = [int(word) for child in children for word in said(child).split()]
             assert sorted(found) == list(range(50))
             assert len(d) == 0

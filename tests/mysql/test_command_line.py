@@ -18,26 +18,15 @@ from pqadapters.opening import look_at_server, open_store
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Nack, Put
 from pqadapters.stores.mysql import MysqlStore, schema
-from tests.commands.command import call, loaded, out, process, refusal
+from tests.commands.command import LOOKS, call, loaded, out, process, refusal
 from tests.commands.conftest import FILL
 from tests.executors import work
-from tests.segment.programs import PATIENCE, ROOT, run, running, said
+from tests.segment.programs import PATIENCE, ROOT, go_on, run, running, said
 
 from .server import Server
 
 KEY = "a key that is long enough"
 PASSWORD, QUOTED = "s3cr3t/w@rd:#1", "s3cr3t%2Fw%40rd%3A%231"
-LOOKS: list[tuple[str, ...]] = [
-    ("stats",),
-    ("stats", "--json"),
-    ("stats", "--queue", "other"),
-    ("peek", "--queue", "default"),
-    ("peek", "--queue", "default", "--state", "delayed", "--json"),
-    ("peek", "--queue", "default", "--state", "claimed"),
-    ("peek", "--queue", "default", "--state", "dead", "--unpickle"),
-    ("dead",),
-    ("dead", "--json"),
-]
 
 #: Somebody who is in the middle of an item, and then does it.
 HOLD = """
@@ -206,9 +195,7 @@ def test_what_a_process_has_claimed_stays(url: str) -> None:
     with running(HOLD, url, 0) as child:
         assert said(child) == "holds"
         assert out("purge", url, "--yes") == "2 removed\n"
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
+        go_on(child)
         assert said(child) == "has done it"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from hashlib import sha256
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from pqadapters.stores.mysql.schema import ALIVE, DEAD, DYING, Statements
 from pqadapters.stores.mysql.wire import Dialer, readable
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task
-from tests.segment.programs import PATIENCE, run, running, said
+from tests.segment.programs import PATIENCE, forked, go_on, run, running, said
 
 from .proxy import Proxy
 from .server import Server
@@ -51,11 +50,6 @@ sys.stdin.readline()
 def _claimed(store: Store) -> Claim:
     (claim,) = Task(lambda: store.claim("q", timeout=None), patience=PATIENCE).result()
     return claim
-
-
-def _go_on(child: object) -> None:
-    child.stdin.write("\n")  # type: ignore[attr-defined]
-    child.stdin.flush()  # type: ignore[attr-defined]
 
 
 def test_i5_what_a_killed_process_had_claimed_is_ready_again(url: str) -> None:
@@ -134,7 +128,7 @@ def test_i6_a_stopped_process_loses_its_claims_with_its_lease_and_its_late_ack_i
         claim = _claimed(store)
         assert (claim.payload, claim.attempt) == (b"a", 2)
         os.kill(child.pid, signal.SIGCONT)
-        _go_on(child)
+        go_on(child)
         assert said(child) == "lost"
         store.commit(Ack(claim))
 
@@ -161,7 +155,7 @@ sys.stdin.readline()
         os.kill(child.pid, signal.SIGSTOP)
         _claimed(store)
         os.kill(child.pid, signal.SIGCONT)
-        _go_on(child)
+        go_on(child)
         assert said(child) == "done"
         assert [record.payload for record in store.browse("done")] == [b"b"]
 
@@ -174,7 +168,7 @@ def test_i5_a_stopped_process_is_not_robbed_before_that(url: str) -> None:
         os.kill(child.pid, signal.SIGSTOP)
         assert store.claim("q", timeout=3.0) == []
         os.kill(child.pid, signal.SIGCONT)
-        _go_on(child)
+        go_on(child)
         assert said(child) == "acked"
 
 
@@ -391,7 +385,7 @@ def test_join_goes_on_when_another_process_has_done_the_last_task(url: str) -> N
         store.commit(Put("q", b"a"))
         assert said(child) == "a 1"
         joined = Task(lambda: store.wait("q", lambda depth: not depth.unfinished), patience=PATIENCE)
-        _go_on(child)
+        go_on(child)
         assert joined.result()
 
 
@@ -407,7 +401,7 @@ store.close()
     with ExitStack() as stack:
         children = [stack.enter_context(running(code, url, n)) for n in range(10)]
         for child in children:
-            _go_on(child)
+            go_on(child)
         assert [said(child) for child in children] == ["True"] * 10
         assert [child.wait(PATIENCE) for child in children] == [0] * 10
     with MysqlStore(url) as store:
@@ -422,18 +416,6 @@ def test_counts_are_true_in_every_process(url: str) -> None:
         store.commit(Ack(held[0]), Nack(held[1], dead="no"))
         told = run(_OPEN + 'print(store.depth("q")[:5], store.count("t"), store.get("t", b"k"))', url)
         assert told == "(3, 0, 1, 1, 20) 1 b'v'"
-
-
-def _forked(child: Callable[[], object]) -> int:
-    """The exit status of a forked child that makes the call: 0 if it returns something true."""
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            status = 0 if child() else 2
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
@@ -457,7 +439,7 @@ def test_a_forked_child_goes_on_with_connections_of_its_own(url: str) -> None:
             store.commit(Ack(mine), Put("r", mine.payload))
             return mine.payload == b"child's" and store.get("t", b"k") == b"v"
 
-        assert _forked(child) == 0
+        assert forked(child) == 0
         assert connection() == before, "a child has ended it"
         assert [record.payload for record in store.browse("r")] == [b"child's"]
         store.commit(Ack(claim))
@@ -484,7 +466,7 @@ print("acked", flush=True)
         store.commit(Put("q", b"a"))
         assert said(child) == "0"
         assert store.claim("q", timeout=2.5) == []
-        _go_on(child)
+        go_on(child)
         assert said(child) == "acked"
         assert [store.depth(queue).ready for queue in "qr"] == [0, 1]
 

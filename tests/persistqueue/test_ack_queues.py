@@ -25,7 +25,7 @@ from pqadapters.persistqueue import (
 )
 from pqadapters.persistqueue._states import States
 from tests.contract.descriptors import open_below
-from tests.segment.programs import run, running, said
+from tests.segment.programs import go_on, run, running, said
 
 KINDS: list[Any] = [SQLiteAckQueue, FILOSQLiteAckQueue, UniqueAckQ]
 
@@ -432,9 +432,7 @@ def test_processes_share_the_items_without_a_second_delivery(path: str) -> None:
         for child in (a, b):
             assert said(child) == "ready"
         for child in (a, b):
-            assert child.stdin is not None
-            child.stdin.write("\n")
-            child.stdin.flush()
+            go_on(child)
         got = Counter(int(word) for child in (a, b) for word in said(child).split())
     assert got == Counter(range(60))
     assert _counts(q) == (0, 0, 0, 60, 0, 0)

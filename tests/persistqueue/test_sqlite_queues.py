@@ -32,7 +32,7 @@ from pqadapters.persistqueue import (
     serializers,
 )
 from pqadapters.store import Put
-from tests.segment.programs import run, running, said
+from tests.segment.programs import go_on, run, running, said
 
 KINDS: list[Any] = [FIFOSQLiteQueue, FILOSQLiteQueue, UniqueQ, PriorityQueue]
 
@@ -370,9 +370,7 @@ def test_three_processes_share_the_items_without_a_second_delivery(path: str) ->
         for child in (a, b, c):
             assert said(child) == "ready"
         for child in (a, b, c):
-            assert child.stdin is not None
-            child.stdin.write("\n")
-            child.stdin.flush()
+            go_on(child)
         got = Counter(int(word) for child in (a, b, c) for word in said(child).split())
     assert got == Counter(range(150))
 
@@ -388,9 +386,7 @@ def test_a_waiting_get_is_woken_by_another_object_and_another_process(path: str)
     with running(_PUTTER, path) as child:
         waiter = threading.Thread(target=lambda: got.append(q.get()))
         waiter.start()
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
+        go_on(child)
         child.wait(60)
         waiter.join(60)
     assert got == ["near", "from afar"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,25 @@ def said(child: subprocess.Popen[str]) -> str:
     """The next line that the process prints."""
     assert child.stdout is not None
     return child.stdout.readline().strip()
+
+
+def go_on(child: subprocess.Popen[str]) -> None:
+    """What it waits for."""
+    assert child.stdin is not None
+    child.stdin.write("\n")
+    child.stdin.flush()
+
+
+def forked(child: Callable[[], object]) -> int:
+    """The exit status of a forked child that makes the call: 0 if it returns something true."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            status = 0 if child() else 2
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _command(code: str, arguments: tuple[object, ...]) -> list[str]:

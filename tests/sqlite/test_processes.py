@@ -24,7 +24,7 @@ from pqadapters.stores.sqlite.processes.orphans import Orphan, claimed
 from pqadapters.stores.sqlite.work import Work
 from tests.contract.interrupting import interrupted
 from tests.contract.threads import Task
-from tests.segment.programs import PATIENCE, run, running, said
+from tests.segment.programs import PATIENCE, forked, go_on, run, running, said
 from tests.segment.users import USER, as_root, home_of_user, owners
 
 _SQLITE = os.path.dirname(str(pqadapters.stores.sqlite.__file__))
@@ -66,9 +66,7 @@ def test_i5_a_stopped_process_is_not_robbed(database: Path) -> None:
         os.kill(child.pid, signal.SIGSTOP)
         assert store.claim("q", timeout=1.0) == []
         os.kill(child.pid, signal.SIGCONT)
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
+        go_on(child)
         assert said(child) == "acked"
         assert store.depth("q").unfinished == 0
     store.close()
@@ -142,7 +140,7 @@ def test_i5_a_forked_child_asks_after_the_dead_itself(database: Path) -> None:
         store.commit(Put("q", b"c"))
         child.kill()
         child.wait(PATIENCE)
-        assert _forked(lambda: [claim.payload for claim in store.claim("q")] == [b"a"]) == 0
+        assert forked(lambda: [claim.payload for claim in store.claim("q")] == [b"a"]) == 0
     store.close()
 
 
@@ -235,9 +233,7 @@ print("put", flush=True)
 sys.stdin.readline()
 """, database) as child:
         task = waiting("q")
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
+        go_on(child)
         assert [claim.payload for claim in task.result()] == [b"put"]
         assert said(child) == "put"
         task = waiting("other")
@@ -327,7 +323,7 @@ def test_an_orphan_whose_giving_back_was_refused_is_given_back(database: Path) -
 def test_a_parent_keeps_its_connections_behind_a_fork(database: Path) -> None:
     """It made new ones for each commit, look and claim."""
     with SqliteStore(database) as store:
-        assert _forked(lambda: True) == 0
+        assert forked(lambda: True) == 0
         store.commit(Put("q", b"a"))
         core = store._core
         connection = core.writer.connection
@@ -344,9 +340,7 @@ def test_join_goes_on_when_another_process_has_done_the_last_task(database: Path
     with running(_CLAIM, database) as child:
         assert said(child) == "a 1"
         joined = Task(lambda: store.wait("q", lambda depth: not depth.unfinished), patience=PATIENCE)
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
+        go_on(child)
         assert joined.result()
     store.close()
 
@@ -363,9 +357,7 @@ store.close()
     with ExitStack() as stack:
         children = [stack.enter_context(running(code, database, n)) for n in range(10)]
         for child in children:
-            assert child.stdin is not None
-            child.stdin.write("\n")
-            child.stdin.flush()
+            go_on(child)
         assert [said(child) for child in children] == ["True"] * 10
         assert [child.wait(PATIENCE) for child in children] == [0] * 10
     with SqliteStore(database) as store:
@@ -383,18 +375,6 @@ def test_counts_are_true_in_every_process(database: Path) -> None:
     store.close()
 
 
-def _forked(child: Callable[[], object]) -> int:
-    """The exit status of a forked child that makes the call: 0 if it returns something true."""
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            status = 0 if child() else 2
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_forked_child_goes_on_with_a_connection_of_its_own(database: Path) -> None:
     store = SqliteStore(database, durability="process")
@@ -408,7 +388,7 @@ def test_a_forked_child_goes_on_with_a_connection_of_its_own(database: Path) -> 
         store.commit(Ack(mine), Put("r", mine.payload))
         return mine.payload == b"child's"
 
-    assert _forked(child) == 0
+    assert forked(child) == 0
     assert [record.payload for record in store.browse("r")] == [b"child's"]
     store.commit(Ack(claim))
     assert store.depth("q").unfinished == 0
@@ -436,9 +416,7 @@ print("acked", flush=True)
 """, database) as child:
         assert said(child) == "0"
         assert store.claim("q") == []
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
+        go_on(child)
         assert said(child) == "acked"
         assert [store.depth(queue).ready for queue in "qr"] == [0, 1]
     store.close()

@@ -31,7 +31,7 @@ from pqadapters.stores.sqlite.database import rest
 from pqadapters.stores.sqlite.space import room as sqlite_room
 from pqadapters.stores.sqlite.space.room import Room
 from tests.contract.threads import InterruptedStart, Task
-from tests.segment.programs import PATIENCE, run, running, said
+from tests.segment.programs import PATIENCE, go_on, run, running, said
 
 from ..contract.descriptors import open_below
 
@@ -193,9 +193,7 @@ print("done", flush=True)
     entered = [child.__enter__() for child in children]
     try:
         for child in entered:
-            assert child.stdin is not None
-            child.stdin.write("\n")
-            child.stdin.flush()
+            go_on(child)
         assert [said(child) for child in entered] == ["done"] * 6
     finally:
         for manager in children:
