@@ -1,8 +1,11 @@
-"""What all processes know without asking the database, in a file beside it: `mark`, the highest id that was ever given,
-u64 and the same with all its bits turned, little-endian; a byte that is 1 while there is no room on the disk; which
-files the database and its WAL were when it was opened last, device (with the inode's generation in its upper half) and
-inode of each, u64 (see `pairing.py`); a byte that is 1 since a sync of the WAL failed, until all of it is in the
-database; and, at 56, the last commit that was told of, 8 bytes: 4 of the process by chance, and its number there, u32.
+"""What all processes know without asking the database, in a file of 64 bytes beside it, little-endian::
+
+    0    u64 u64        the highest id that was ever given, and the same with all its bits turned
+    16   u8             1 while there is no room on the disk
+    17   u64 x 4        device (the inode's generation in its upper half) and inode of the database, and of its WAL, as they
+                        were when it was opened last (see `pairing.py`)
+    49   u8             1 since a sync of the WAL failed, until all of it is in the database
+    56   4 bytes, u32   the last commit that was told of: its process, by chance, and its number there
 
 A WAL whose checksums don't hold is taken for one that was never finished, and its commits are gone without a word. Then
 the mark knows of ids that the database doesn't. It is memory that all processes share, written when a commit is done,
