@@ -7,12 +7,17 @@ from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
 from ..clock import SYSTEM
+from ..errors import LeaseLost
 from ..store import Claim, Stop
 
 if TYPE_CHECKING:
     import logging
 
 E = TypeVar("E", bound=Exception)
+
+
+def lease_lost(claim: Claim) -> LeaseLost:
+    return LeaseLost(f"record {claim.id} of queue {claim.queue!r} is no longer held by attempt {claim.attempt}")
 
 
 def bear(

@@ -22,7 +22,7 @@ from typing import NoReturn, TypeVar
 from ..apart import insist
 from ..clock import SYSTEM, Clock
 from ..durability import Durability
-from ..errors import ConditionFailed, LeaseLost, LimitReached, PqadaptersError, StoreClosed
+from ..errors import ConditionFailed, LimitReached, PqadaptersError, StoreClosed
 from ..interrupts import keep
 from ..store import (
     DEAD,
@@ -50,6 +50,7 @@ from ..store import (
     unless_stopped,
 )
 from ._gate import Gate, shut_in
+from ._trouble import lease_lost
 
 T = TypeVar("T")
 
@@ -315,7 +316,7 @@ class MemoryStore:
     def _held(self, claim: Claim) -> _Row:
         row = self._data.rows.get(claim.id)
         if row is None or row.owner is not self._token or row.attempts != claim.attempt:
-            raise LeaseLost(f"record {claim.id} of queue {claim.queue!r} is no longer held by attempt {claim.attempt}")
+            raise lease_lost(claim)
         return row
 
     def _nack(self, row: _Row, op: Nack, touched: set[str], undo: list[Callable[[], object]]) -> None:

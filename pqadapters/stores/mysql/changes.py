@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from ...errors import ConditionFailed, LeaseLost, LimitReached
+from ...errors import ConditionFailed, LimitReached
 from ...store import Ack, Claim, Clear, Delete, Expect, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
+from .._trouble import lease_lost
 from .errors import is_double
 from .names import Names
 from .plan import held, is_plain, row_of, told
@@ -17,10 +18,6 @@ from .session import Session
 from .wire import Failed
 
 _EVER = 1 << 62
-
-
-def lease_lost(claim: Claim) -> LeaseLost:
-    return LeaseLost(f"record {claim.id} of queue {claim.queue!r} is no longer held by attempt {claim.attempt}")
 
 
 def _enough(limit: float) -> int:

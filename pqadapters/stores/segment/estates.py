@@ -30,7 +30,7 @@ from .store import SegmentStore
 
 logger = telling.logger("pqadapters.home")
 
-_ADOPTED = re.compile(directories.ADOPTED)
+ADOPTED = re.compile(directories.ADOPTED)
 _MOVED = "pqadapters.moved"  #: table: adopted slot -> JSON: {queue: id up to which it has been moved over}, or _ENDED
 _ENDED = "ended"
 _ASIDE = b"aside"  #: key in that table: JSON: [[first id, id behind the last], ...]
@@ -69,7 +69,7 @@ def open_estate(estate: Estate, *, repair: bool) -> SegmentStore:
 
 def adopted(directory: str) -> list[str]:
     """The names of the adopted slots in a slot; a file of such a name is none."""
-    names = sorted(name for name in os.listdir(directory) if _ADOPTED.fullmatch(name))
+    names = sorted(name for name in os.listdir(directory) if ADOPTED.fullmatch(name))
     return [name for name in names if os.path.isdir(os.path.join(directory, name))]
 
 
@@ -163,7 +163,7 @@ def forget(directory: str, store: SegmentStore, disk: Disk) -> None:
 
 def _remove(estate: Estate, directory: str, disk: Disk) -> None:
     names = os.listdir(estate.directory)
-    if any(map(_ADOPTED.fullmatch, names)):
+    if any(map(ADOPTED.fullmatch, names)):
         return  # it couldn't be lifted out
     damaged = [name for name in names if name.startswith("damaged-")]
     for name in damaged:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TypeVar
@@ -22,12 +21,12 @@ from .._disk import ReadingDisk
 from .._holders import holder_of
 from . import directory as directories
 from . import format
+from .estates import ADOPTED
+from .slots import SLOT
 from .store import SegmentStore
 
 T = TypeVar("T")
 _TRIES = 100
-_SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
-_ADOPTED = re.compile(directories.ADOPTED)
 
 
 class SegmentSight:
@@ -110,7 +109,7 @@ def see(directory: str, look: Callable[[Sight], T]) -> T:
 
 def slot_directories(directory: str) -> list[str]:
     """The slots in a directory of slots, each before those that it has adopted; [] where there are none."""
-    numbers = sorted((name for name in _names(directory) if _SLOT.fullmatch(name)), key=int)
+    numbers = sorted((name for name in _names(directory) if SLOT.fullmatch(name)), key=int)
     found: list[str] = []
     for name in numbers:
         found += _with_adopted(os.path.join(directory, name))
@@ -118,7 +117,7 @@ def slot_directories(directory: str) -> list[str]:
 
 
 def _with_adopted(directory: str) -> list[str]:
-    names = sorted(filter(_ADOPTED.fullmatch, _names(directory)))
+    names = sorted(filter(ADOPTED.fullmatch, _names(directory)))
     nested = [_with_adopted(os.path.join(directory, name)) for name in names]
     return [directory, *(each for group in nested for each in group)]
 

@@ -39,8 +39,8 @@ from .store import SegmentStore
 logger = telling.logger("pqadapters.home")
 
 NOTE = "note"
-_SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
-_OURS = re.compile(rf"{_SLOT.pattern}|{NOTE}(\.tmp)?|{directories.LOCK}|\..*|lost\+found")
+SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
+_OURS = re.compile(rf"{SLOT.pattern}|{NOTE}(\.tmp)?|{directories.LOCK}|\..*|lost\+found")
 _PAUSE = 0.005
 _QUEUE = 11  # so many times the patience with one process is had with many
 _NESTED = 500
@@ -345,7 +345,7 @@ class Slots:
 
     def _numbers(self) -> list[int]:
         try:
-            return sorted(int(name) for name in os.listdir(self.directory) if _SLOT.fullmatch(name))
+            return sorted(int(name) for name in os.listdir(self.directory) if SLOT.fullmatch(name))
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -8,8 +8,9 @@ from typing import Any
 
 from ...store import PLAIN, Ack, Claim, Expect, Put, Set, Stop
 from .._handle import Handle
+from .._trouble import lease_lost
 from . import entries, schema
-from .changes import lease_lost, place_of, put_plain
+from .changes import place_of, put_plain
 from .core import Core
 from .schema import LONG, PART
 from .work import Work

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ...errors import ConditionFailed, LeaseLost, LimitReached, StoreError
+from ...errors import ConditionFailed, LimitReached, StoreError
 from ...store import (
     PLAIN,
     Ack,
@@ -23,6 +23,7 @@ from ...store import (
     dead_queue,
     meets,
 )
+from .._trouble import lease_lost
 from . import entries, schema
 from .errors import malformed
 from .names import Names
@@ -42,10 +43,6 @@ class Who(NamedTuple):
 def place_of(number: int, id: int) -> int:
     """Where a record stands when it is ready."""
     return number << ID_BITS | id
-
-
-def lease_lost(claim: Claim) -> LeaseLost:
-    return LeaseLost(f"record {claim.id} of queue {claim.queue!r} is no longer held by attempt {claim.attempt}")
 
 
 def ack_held(connection: sqlite3.Connection, names: Names, who: Who, claim: Claim) -> bool:

@@ -22,9 +22,8 @@ from ..beside import SIDE, make_way, remove_files, state_of
 from ..damage.trees import Raw
 from ..database import FROZEN, address, patiently, rest
 from ..errors import translated
+from ..schema import SYNCED
 from .conversion import Conversion
-
-_SYNCED = "PRAGMA synchronous = FULL"
 
 
 class Predecessor:
@@ -71,7 +70,7 @@ class Predecessor:
         )
         try:
             connection.text_factory = bytes
-            connection.execute(_SYNCED)
+            connection.execute(SYNCED)
             for _ in range(2):
                 connection.execute("PRAGMA journal_mode = DELETE").fetchone()
                 connection.execute("BEGIN EXCLUSIVE")
