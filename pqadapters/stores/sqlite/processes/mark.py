@@ -2,7 +2,7 @@
 
     0    u64 u64        the highest id that was ever given, and the same with all its bits turned
     16   u8             1 while there is no room on the disk
-    17   u64 x 4        device (the inode's generation in its upper half) and inode of the database, and of its WAL, when
+    17   u64 x 4        device (the inode's generation in its upper half) and inode of the database and its WAL, when
                         it was opened last (see `pairing.py`)
     49   u8             1 since a sync of the WAL failed, until all of it is in the database
     56   4 bytes, u32   the last commit that was told of: its process, by chance, and its number there
