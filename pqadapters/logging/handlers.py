@@ -134,11 +134,11 @@ class QueueHandler(stdlib.QueueHandler):
         if path is not None and isinstance(queue, (str, os.PathLike, SpoolQueue)):
             both = f"{_shown(queue)} and {_shown(path)}"
             raise TypeError(f"queue and path are two words for one thing: give one of {both}")
-        made = path is not None or isinstance(queue, (str, os.PathLike))
+        if isinstance(queue, (str, os.PathLike)):
+            path = queue
+        self._has_own = path is not None
         if path is not None:  # the queue, if there is one, is what dictConfig makes unasked
             queue = SpoolQueue(path, **options)
-        elif isinstance(queue, (str, os.PathLike)):
-            queue = SpoolQueue(queue, **options)
         elif not (hasattr(queue, "put_nowait") or self._puts_by_itself()):
             found = "" if queue is None else f", not {queue!r}"
             raise TypeError(f"queue is a directory, a URL or a queue{found}")
@@ -150,7 +150,6 @@ class QueueHandler(stdlib.QueueHandler):
                 "and would be lost in a crash. Give it a path",
                 NotDurableWarning,
             )
-        self._has_own = made
         self._delivered_by: Any = None
         super().__init__(queue)
         self._spool = spool_of(queue)  # a subclass may have a `queue` of its own, as in its slots
