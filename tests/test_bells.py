@@ -32,12 +32,12 @@ class _Waiting:
         return sum(each.called for each in self.takers), sum(each.called for each in self.watchers)
 
 
-@pytest.mark.parametrize("ready", [0, 1, 2, 5])
-def test_i7_each_record_that_is_ready_wakes_one_taker_and_each_change_all_that_watch(ready: int) -> None:
+@pytest.mark.parametrize("ready", [None, 0, 1, 2, 5])
+def test_i7_each_record_that_is_ready_wakes_one_taker_and_each_change_all_that_watch(ready: int | None) -> None:
     bells = Bells()
     found, others = _Waiting(bells, "q", 3), _Waiting(bells, "other", 1)
     bells.ring("q", ready)
-    assert found.woken() == (min(ready, 3) if ready else 3, 3)
+    assert found.woken() == (3 if ready is None else min(ready, 3), 3)
     assert others.woken() == (0, 0)
 
 
@@ -71,6 +71,13 @@ def test_all_are_rung() -> None:
     each = [_Waiting(bells, queue, 2) for queue in "ab"]
     bells.ring_all()
     assert [found.woken() for found in each] == [(2, 2)] * 2
+
+
+def test_for_what_others_may_have_put_one_taker_of_each_queue_looks() -> None:
+    bells = Bells()
+    each = [_Waiting(bells, queue, 2) for queue in "ab"]
+    bells.ring_one_each()
+    assert [found.woken() for found in each] == [(1, 2)] * 2
 
 
 def test_where_nobody_waits_no_lock_is_waited_for() -> None:

@@ -40,8 +40,9 @@ class Bells:
                 bell = self._bells.setdefault(queue, Bell(self.lock))
         return bell
 
-    def ring(self, queue: str, ready: int = 0) -> None:
-        """Something has changed; `ready`: all that has is that so many records more are ready."""
+    def ring(self, queue: str, ready: int | None = None) -> None:
+        """Something has changed; `ready`: so many records more are ready then, and takers needn't look for anything
+        else."""
         bell = self._bells.get(queue)
         if bell is not None:
             bell.rings += 1
@@ -60,17 +61,17 @@ class Bells:
             with self.lock:
                 bell.watchers.wake_all()
 
-    def _ring(self, bell: Bell) -> None:
+    def _ring(self, bell: Bell, ready: int | None = None) -> None:
         bell.rings += 1
         if self.waiting:
-            self._wake(bell, 0)
+            self._wake(bell, ready)
 
-    def _wake(self, bell: Bell, ready: int) -> None:
+    def _wake(self, bell: Bell, ready: int | None) -> None:
         with self.lock:
             bell.watchers.wake_all()
-            if not ready:
+            if ready is None:
                 bell.takers.wake_all()
-            for _ in range(ready):
+            for _ in range(ready or 0):
                 bell.takers.wake_one()
 
     def pass_on(self, bell: Bell) -> None:
@@ -81,6 +82,12 @@ class Bells:
     def ring_all(self) -> None:
         for bell in list(self._bells.values()):
             self._ring(bell)
+
+    def ring_one_each(self) -> None:
+        """Others may have put something: one taker of each queue looks for all. Whoever finds more than it takes, or
+        can't take it, passes that on."""
+        for bell in list(self._bells.values()):
+            self._ring(bell, 1)
 
     def wait(self, bell: Bell, gate: Gate, seen: int, timeout: float | None) -> None:
         """Until it has rung more often than `seen` times, or `timeout` seconds are over."""

@@ -189,7 +189,7 @@ class Handle:
         more = len(claims) - 1
         self._ahead.keep_rest(queue, claims)
         if more:
-            self._core.bells.ring(queue, more)  # for other threads that wait
+            self._core.bells.ring(queue)  # for other threads of this handle that wait, and no others
         return claims
 
     def _settle_ahead(self) -> None:

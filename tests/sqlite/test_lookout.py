@@ -122,7 +122,7 @@ class _Waited:
         self.now, self.asked, self.buried, self.looks = 100.0, 0, 0, 0
         self.rung: list[float] = []
         self.mark = SimpleNamespace(told=b"first")
-        self.bells = SimpleNamespace(waiting=1, ring_all=self._ring)
+        self.bells = SimpleNamespace(waiting=1, ring_one_each=self._ring)
         self.reader = SimpleNamespace(close=lambda: None)
         self.wanted = 0.0
         self.version_found = 7

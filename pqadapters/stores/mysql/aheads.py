@@ -139,9 +139,9 @@ class Aheads:
     ) -> None:
         core = self._core
         acks = {each: each.take_waiting(core.process) for each in some}
-        queues = {ack.claim.queue for its in acks.values() for ack in its}
-        queues.update(queue for each in given_back for queue in each.queues())
-        queues.update(queue for each in some for queue in each.queues_of_strays())
+        done = {ack.claim.queue for its in acks.values() for ack in its}
+        ready = {queue for each in given_back for queue in each.queues()}
+        ready.update(queue for each in some for queue in each.queues_of_strays())
 
         def run(session: Session) -> None:
             now = core.clock.wall()
@@ -159,5 +159,7 @@ class Aheads:
             for each, its in acks.items():
                 each.restore(its, core.process)
             raise
-        for queue in queues:
+        for queue in done - ready:
+            core.bells.ring(queue, 0)
+        for queue in ready:
             core.bells.ring(queue)

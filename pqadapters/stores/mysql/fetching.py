@@ -144,7 +144,7 @@ class Fetching(Handle):
         self._ring(acks)
         bell.dry = not claims
         if claims:
-            core.bells.ring(queue)
+            core.bells.ring(queue, 1)  # there may be more
         else:
             core.lookout.ensure()
         return claims
@@ -211,7 +211,9 @@ class Fetching(Handle):
         for op in ops:
             if isinstance(op, Put):
                 puts[op.queue] = puts.get(op.queue, 0) + 1
-            elif isinstance(op, (Ack, Nack, Update, Extend)):
+            elif isinstance(op, Ack):
+                bells.ring(op.claim.queue, 0)
+            elif isinstance(op, (Nack, Update, Extend)):
                 bells.ring(op.claim.queue)
                 if isinstance(op, Nack) and op.dead is not None:
                     bells.ring(dead_queue(op.claim.queue))

@@ -65,7 +65,7 @@ def _look(ref: weakref.ref[Lookout], ended: Flag) -> None:
                 found = core.seqs()
             if found != known:  # and at the first look, since they may have committed right before that
                 lookout.told += 1
-                core.bells.ring_all()
+                core.bells.ring_one_each()
             known = found
         heard = max(begun, lookout.heard)
         del lookout, core  # between looks the store may go

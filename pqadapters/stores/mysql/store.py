@@ -222,6 +222,7 @@ class MysqlStore(Fetching):
         pauses = [*_LOCKED]
         found: list[Claim] | None = None
         wish = Wish(queue, order, ids, limit, stop, counted, patience)
+        gate = bell.takers if ids is None else bell.watchers  # who wants certain ones looks whatever comes
         try:
             while True:
                 core.patience.end = min(SYSTEM.monotonic() + each, last)
@@ -246,7 +247,7 @@ class MysqlStore(Fetching):
                         return []
                     time.sleep(pauses.pop())
                     continue
-                self._wait(queue, bell, bell.takers, rings, looked, left, away)
+                self._wait(queue, bell, gate, rings, looked, left, away)
         except BaseException:
             core.patience.end = outer
             if found:  # an interrupt on the way out: nobody would have them

@@ -25,7 +25,7 @@ class Alone(Handle):
     _core: Core
     _power: bool  #: whether a commit is synced
 
-    def _plain(self, op: Any, stop: Stop | None, timeout: float | None, touched: dict[str, int]) -> Work | None:
+    def _plain(self, op: Any, stop: Stop | None, timeout: float | None, touched: dict[str, int | None]) -> Work | None:
         """An operation that is one statement: a short record without delay and conditions, an acknowledgement, or a key
         that is set whatever it was. None for anything else."""
         names = self._core.names

@@ -59,8 +59,8 @@ def ack_held(connection: sqlite3.Connection, names: Names, who: Who, claim: Clai
 
 class Changes:
     """The operations of one transaction. `touched` gets the queues that it changes, and how many records more are
-    ready there; 0 for another change. `ahead`: how many records of a queue its caller has fetched, for whom they are
-    ready still."""
+    ready there; None where that isn't all that has changed for who takes some. `ahead`: how many records of a queue
+    its caller has fetched, for whom they are ready still."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Changes:
         names: Names,
         who: Who,
         now: float,
-        touched: dict[str, int],
+        touched: dict[str, int | None],
         ahead: Callable[[str], int] = lambda queue: 0,
     ) -> None:
         self._connection = connection
@@ -95,7 +95,7 @@ class Changes:
             return
         for ack in acks:
             if ack_held(self._connection, self._names, self._who, ack.claim):
-                self._touch(ack.claim.queue)
+                self._touch(ack.claim.queue, 0)
 
     def _apply_run(self, kind: type, queue: str, run: Sequence[Any]) -> list[int] | None:
         """The numbers of a run's ops; None where it can't be carried out as one."""
@@ -107,7 +107,7 @@ class Changes:
         number = self._names.queue_here(self._connection, queue)
         if not ack_run(self._connection, number, *self._who, run):
             return None
-        self._touch(queue)
+        self._touch(queue, 0)
         return [0] * len(run)
 
     def _one(self, question: str, *values: Any) -> Any:
@@ -186,14 +186,14 @@ class Changes:
         self._touch(claim.queue)
         return -held[0] >> ID_BITS
 
-    def _touch(self, queue: str, ready: int = 0) -> None:
-        before = self._touched.get(queue)
-        self._touched[queue] = ready if before is None else before + ready if before and ready else 0
+    def _touch(self, queue: str, ready: int | None = None) -> None:
+        before = self._touched.get(queue, 0)
+        self._touched[queue] = None if before is None or ready is None else before + ready
 
     def _ack(self, op: Ack) -> int:
         if not ack_held(self._connection, self._names, self._who, op.claim):
             raise lease_lost(op.claim)
-        self._touch(op.claim.queue)
+        self._touch(op.claim.queue, 0)
         return 0
 
     def _nack(self, op: Nack) -> int:

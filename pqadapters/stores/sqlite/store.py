@@ -112,7 +112,7 @@ class SqliteStore(Alone):
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         core = self._core
-        touched: dict[str, int] = {}
+        touched: dict[str, int | None] = {}
         late = core.writer.inside and core.writer.in_the_middle()
         if late:
             self._check()
@@ -138,7 +138,7 @@ class SqliteStore(Alone):
         results: tuple[int, ...] = result
         return results
 
-    def _tell_of(self, work: Work, size: int, touched: dict[str, int]) -> None:
+    def _tell_of(self, work: Work, size: int, touched: dict[str, int | None]) -> None:
         """What others are to know of a commit that is done."""
         core = self._core
         if work.result and (highest := max(work.result)):
@@ -150,7 +150,7 @@ class SqliteStore(Alone):
                 core.bells.of(queue).dry = False
 
     def _work(
-        self, ops: tuple[Op, ...], check: Callable[[], object], timeout: float | None, touched: dict[str, int]
+        self, ops: tuple[Op, ...], check: Callable[[], object], timeout: float | None, touched: dict[str, int | None]
     ) -> Work:
         core = self._core
 
@@ -186,26 +186,33 @@ class SqliteStore(Alone):
         bell = core.bells.of(queue)
         deadline = SYSTEM.monotonic() + timeout if timeout else timeout and 0.0
         wish = _new(Wish, (queue, order, ids, limit, stop, counted, patience))
-        locked = False
-        while True:
-            rings, looked = bell.rings, core.clock.wall()
-            try:
-                claims = self._attempt(wish, acks)
-                acks, locked = (), False
-            except StoreLocked as error:
-                if patience is not None:
-                    raise
-                claims, locked = bear(error, locked, stop, deadline, logger), True
-            if claims is not None:
-                return claims
-            call_back(core.writer)
-            left = None if deadline is None else deadline - SYSTEM.monotonic()
-            if locked and left is not None and left < LOCK_TIMEOUT:
-                wish = wish._replace(patience=left)  # of the last try, which is over when the time is
-            if left is None or left > 0:
-                self._wait(queue, bell, bell.takers, rings, looked, left)
-            elif not (bell.claimed and core.bury_dead(patience=patience)):
-                return []
+        gate = bell.takers if ids is None else bell.watchers  # who wants certain ones looks whatever comes
+        claims: list[Claim] | None = None
+        locked = waited = False
+        try:
+            while True:
+                rings, looked = bell.rings, core.clock.wall()
+                try:
+                    claims = self._attempt(wish, acks)
+                    acks, locked = (), False
+                except StoreLocked as error:
+                    if patience is not None:
+                        raise
+                    claims, locked = bear(error, locked, stop, deadline, logger), True
+                if claims is not None:
+                    return claims
+                call_back(core.writer)
+                left = None if deadline is None else deadline - SYSTEM.monotonic()
+                if locked and left is not None and left < LOCK_TIMEOUT:
+                    wish = wish._replace(patience=left)  # of the last try, which is over when the time is
+                if left is None or left > 0:
+                    waited = True
+                    self._wait(queue, bell, gate, rings, looked, left)
+                elif not (bell.claimed and core.bury_dead(patience=patience)):
+                    return []
+        finally:
+            if waited and not claims:
+                core.bells.pass_on(bell)  # a wake-up may have come to this thread (I7)
 
     def _attempt_ahead(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
         claims = super()._attempt_ahead(wish, acks)
@@ -285,7 +292,7 @@ class SqliteStore(Alone):
         """Claim, in a transaction; [] where it is put off. What interrupts this on its way back gives the claims back,
         which nobody would have else; should that be interrupted, too, whoever comes next does."""
         core = self._core
-        touched: dict[str, int] = {}
+        touched: dict[str, int | None] = {}
         who = Who(core.owner(wish.patience), self._handle)
         work = Work(
             self._taking(wish, acks, who, touched, many), synced=wish.counted and self._power, timeout=wish.patience
@@ -298,23 +305,22 @@ class SqliteStore(Alone):
             core.orphans.give_back(core)
             raise
 
-    def _taken(self, queue: str, bell: Bell, taken: Taken, touched: dict[str, int]) -> list[Claim] | None:
+    def _taken(self, queue: str, bell: Bell, taken: Taken, touched: dict[str, int | None]) -> list[Claim] | None:
         """What was claimed, once others have been told."""
         core = self._core
         for name in touched:
-            core.bells.ring(name)
+            core.bells.ring(name, 0)
         claims, was_last = taken
         bell.dry = was_last or not claims
         bell.claimed = True
         if claims:
             core.names.queue(queue)  # known from here on, so that each acknowledgement is one statement
             core.keeper.written(bytes_moved(claims))
-            if queue not in touched:
-                core.bells.ring(queue)
+            core.bells.ring(queue, int(not was_last))
         return claims
 
     def _taking(
-        self, wish: Wish, acks: Sequence[Ack], who: Who, touched: dict[str, int], many: bool
+        self, wish: Wish, acks: Sequence[Ack], who: Who, touched: dict[str, int | None], many: bool
     ) -> Callable[[sqlite3.Connection], Taken]:
         names, (queue, order, ids, limit, stop, _, _) = self._core.names, wish
 

@@ -67,7 +67,7 @@ def _look(ref: weakref.ref[Lookout], ended: Flag) -> None:
                     core.bury_dead()
             quiet = quiet + 1 if (told, version) == before else 0
             if not quiet:
-                core.bells.ring_all()
+                core.bells.ring_one_each()
         del lookout, core  # between looks the store may go
     lookout = ref()
     if lookout is not None:
