@@ -244,7 +244,7 @@ def test_one_whose_look_was_interrupted_is_none(make: Make, monkeypatch: pytest.
     backlog.open()
     backlog.added = lambda: True  # no thread of its own takes the job
     backlog.foreign = backlog.recovering = True
-    monkeypatch.setattr(starting, "_loaded", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(starting, "loaded", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         starting.next_job(backlog)
     assert backlog.suspects.running is None
@@ -259,7 +259,7 @@ def test_one_that_a_worker_cant_load_yet_is_begun_again(make: Make) -> None:
     backlog.foreign = backlog.recovering = True
     started = starting.next_job(backlog)
     assert started is not None
-    starting.not_loaded(backlog, started, NotLoaded("it isn't defined yet", True))
+    loading.not_loaded(backlog, started, NotLoaded("it isn't defined yet", True))
     assert backlog.suspects.running is None
     assert backlog.recovering
 
