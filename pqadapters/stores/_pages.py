@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..store import State
 
 PAGE = 256  #: records that are fetched at a time
-FIRST_PAGE = 8  #: the same at first: who looks for the next record needs no more
+FIRST_PAGE = 8  #: the same at first, by who takes part: who looks for the next record needs no more
 
 
 def shares(state: State | None, size: int) -> tuple[int, int, int]:

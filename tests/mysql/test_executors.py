@@ -215,11 +215,11 @@ def test_who_comes_back_after_a_long_time_knows_what_is_over(url: str, monkeypat
 def test_a_job_that_is_put_back_while_it_is_looked_for_is_there(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was another record by then, of which the look at a long backlog knew nothing: its future failed."""
     monkeypatch.setattr(looks, "PAGE", 1)
-    monkeypatch.setattr(looks, "FIRST_PAGE", 1)
     with _two(url, monkeypatch, -60.0) as (one, two), MysqlStore(url) as store:
         moved = [one.submit(abs, number) for number in (-2, -3)]
         first, second = (bytes.fromhex(each.job_id) for each in moved)  # type: ignore[attr-defined]
         browse = one._backlog.store.browse
+        monkeypatch.setattr(one._backlog.store._looks, "_first_page", 1)  # type: ignore[attr-defined]
 
         def slowly(queue: str, **more: Any) -> Iterator[Record]:
             for record in browse(queue, **more):

@@ -22,12 +22,14 @@ _EMPTY = (0, 0, 0)
 
 
 class Looks:
-    """What there is to see of the queues of one store."""
+    """What there is to see of the queues of one store. `first_page`: how many records are fetched at first."""
 
-    def __init__(self, reader: Reader, names: Names, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, reader: Reader, names: Names, wall: Callable[[], float], first_page: int = FIRST_PAGE
+    ) -> None:
         self._reader, self._sql = reader, reader.sql
         self._names = names
-        self._wall = wall
+        self._wall, self._first_page = wall, first_page
 
     def depth(self, queue: str, *, age: bool = True) -> Depth:
         """How much is in the queue, now; the oldest one's age if it is asked for. What comes with the counts is asked
@@ -102,7 +104,7 @@ class Looks:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
         question = self._sql.BETWEEN_BACK if back else self._sql.BETWEEN
-        least, most, size = after, _EVER, FIRST_PAGE
+        least, most, size = after, _EVER, self._first_page
         while True:
             claimed, ready, delayed = shares(state, size)
             bands = ((number, least, most, share) for share in (ready, delayed, claimed))
@@ -135,7 +137,7 @@ class Looks:
 
     def _along(self, queue: str, number: int) -> Iterator[Record]:
         """Page by page along the key. Of a place that has the beginning of a rank alone all ranks are asked for."""
-        last, size = (b"", 0), FIRST_PAGE
+        last, size = (b"", 0), self._first_page
         while True:
             rows = list(self._reader.rows(self._sql.READY_BEHIND, number, *last, size, number, last[0], size))
             rows = sorted(rows, key=_stands)[:size]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ...errors import FormatError, StoreRefused
 from ...sight import Sight
 from ...store import LOCK_TIMEOUT, Damage, Depth, Order, Record, State
+from .._pages import PAGE
 from . import schema
 from .address import PREFIX, address_of
 from .core import ServerClock, moved, rest
@@ -62,7 +63,8 @@ class MysqlSight:
         self._owners.learn_names(wire)
         self._reader = reader = Moment(dialer, wire)
         self._clock, names = ServerClock(wire), Names(reader)
-        self._looks, self._tables = Looks(reader, names, self._clock.wall), Tables(reader, names)
+        self._looks = Looks(reader, names, self._clock.wall, PAGE)
+        self._tables = Tables(reader, names)
         self._holders = reader.rows(reader.sql.HOLDERS, self._owners.base.encode())
 
     @property

@@ -16,12 +16,14 @@ _NOWHERE = (0, 0)
 
 
 class Looks:
-    """What there is to see of the queues of one database."""
+    """What there is to see of the queues of one database. `first_page`: how many records are fetched at first."""
 
-    def __init__(self, reader: Reader, names: Names, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, reader: Reader, names: Names, wall: Callable[[], float], first_page: int = FIRST_PAGE
+    ) -> None:
         self._reader, self._ask = reader, reader.rows
         self._names = names
-        self._wall = wall
+        self._wall, self._first_page = wall, first_page
 
     def depth(self, queue: str, *, age: bool = True) -> Depth:
         """How much is in the queue, now, and how old the first record is, if that is asked for."""
@@ -77,7 +79,7 @@ class Looks:
     def _by_id(self, queue: str, number: int, state: State | None, after: int, order: Order) -> Iterator[Record]:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
-        least, most, size = max(0, after), IDS, FIRST_PAGE
+        least, most, size = max(0, after), IDS, self._first_page
         while True:
             rows = self._page(number, least, most, shares(state, size), back)
             rows.sort(key=_id, reverse=back)
@@ -110,7 +112,7 @@ class Looks:
             yield from self._pages_by_rank(queue, number)
 
     def _pages_by_rank(self, queue: str, number: int) -> Iterator[Record]:
-        rank, place, size = b"", 0, FIRST_PAGE
+        rank, place, size = b"", 0, self._first_page
         while True:
             rows = self._ask(schema.NEXT_BY_RANK, (number, rank, place, size, number, rank, size))[:size]
             now = self._wall()

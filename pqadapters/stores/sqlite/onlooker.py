@@ -17,6 +17,7 @@ from ...errors import DiskError, FormatError, StoreError, StoreRefused
 from ...sight import Sight
 from ...store import Damage, Depth, Order, Record, State
 from .._holders import holder_of, holders_of
+from .._pages import PAGE
 from . import schema
 from .beside import SIDE, check_sides, is_other
 from .damage.wal import has_magic
@@ -51,7 +52,7 @@ class SqliteSight:
             self._reader.end()
             raise
         names = Names(self._reader)
-        self._looks = Looks(self._reader, names, SYSTEM.wall)
+        self._looks = Looks(self._reader, names, SYSTEM.wall, PAGE)
         self._tables = Tables(self._reader, names, lambda *_: None)
 
     @property
