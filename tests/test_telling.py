@@ -189,10 +189,3 @@ assert hasattr(sys.modules.get("logging"), "x") == OWN
     lines = ended.stderr.splitlines()
     assert lines[:5] == ["silence", "first 1", "second", "third", "Traceback (most recent call last):"]
     assert (lines[-1], ended.returncode) == ("KeyError: 'why'", 0)
-
-
-def test_an_errors_text_is_text_whatever_is_in_it() -> None:
-    """A log file in UTF-8 takes no half of a file's name."""
-    told = telling.named(ValueError("there is no caf\udce9"))
-    assert told == "ValueError: there is no caf\\udce9"
-    assert told.encode()

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from ..errors import PqadaptersError
-from ..telling import escaped
+from ..wording import escaped
 
 P = ParamSpec("P")
 T = TypeVar("T")

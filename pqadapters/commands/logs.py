@@ -23,7 +23,7 @@ from ..logging._spools.names import Names
 from ..logging._spools.place import has_slots, is_url, place_of
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from ..opening import path_of
-from ..telling import escaped, shown
+from ..wording import escaped, shown
 from .failures import Failure, told
 from .options import named
 from .places import check_own, find, is_there, seen

@@ -15,7 +15,7 @@ from ..home.listing import directories
 from ..opening import look_at, open_slots, slot_directories
 from ..paths import absolute
 from ..sight import Sight
-from ..telling import shown
+from ..wording import shown
 from . import options
 from .failures import Failure, told
 from .places import databases_in

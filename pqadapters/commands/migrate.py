@@ -11,7 +11,7 @@ import click
 
 from ..opening import open_store
 from ..serializers import NAMES
-from ..telling import escaped, shown
+from ..wording import escaped, shown
 from . import options
 from .failures import Failure, told
 from .screen import Screen, print_json

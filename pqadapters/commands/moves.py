@@ -19,7 +19,7 @@ from ..persistqueue import conversion
 from ..persistqueue.conversion import Progress, Report, servers
 from ..serializers import serializer as choose_serializer
 from ..store import Store
-from ..telling import shown
+from ..wording import shown
 from .failures import Failure
 from .places import is_there
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from .. import live
 from ..serializers import serializer
 from ..serializers.signed import SIGNATURE, peeled
-from ..telling import named
+from ..wording import named
 from .pickles import is_pickle, summary
 from .values import written
 

@@ -26,7 +26,7 @@ from ..opening import (
 from ..paths import absolute
 from ..sight import Sight
 from ..store import Store
-from ..telling import shown
+from ..wording import shown
 from .failures import Failure
 
 T = TypeVar("T")

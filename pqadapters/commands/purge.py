@@ -11,7 +11,7 @@ import click
 from ..errors import ConditionFailed
 from ..sight import Sight
 from ..store import Claim, State, Store
-from ..telling import escaped
+from ..wording import escaped
 from . import options
 from .failures import Failure, told
 from .places import find, opened, seen

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..telling import escaped
+from ..wording import escaped
 
 _WIDE = 1 << 20  #: columns of a pipe
 

@@ -9,7 +9,7 @@ from ..opening import check_content, check_url, is_directory_store, look_at, vis
 from ..paths import absolute
 from ..persistqueue import conversion
 from ..sight import Sight
-from ..telling import shown
+from ..wording import shown
 from .failures import Failure
 from .places import check_own, is_there, of_url
 

@@ -20,7 +20,7 @@ from logging import handlers as stdlib
 from queue import Full
 from typing import TYPE_CHECKING, Any
 
-from .. import telling
+from .. import telling, wording
 from ..ending import start_thread
 from ..errors import NotDurableWarning, StoreError
 from ..overriding import asked, declared_as
@@ -328,7 +328,7 @@ class QueueHandler(stdlib.QueueHandler):
 def _shown(queue: object) -> str:
     """As it was given, but for the password of a URL."""
     place = os.fspath(queue) if isinstance(queue, os.PathLike) else queue
-    return repr(telling.shown(place) if isinstance(place, str) else place)
+    return repr(wording.shown(place) if isinstance(place, str) else place)
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,8 @@ from ..clock import SYSTEM
 from ..durability import Durability, Survives, in_environment
 from ..errors import FormatError, LeaseLost, StoreError
 from ..store import Ack, Claim, Depth, Nack
-from ..telling import logger, shown
+from ..telling import logger
+from ..wording import shown
 from ._records.records import NotReadHere
 from ._spools.limits import Limit, WhenFull
 from ._spools.place import is_url, place_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..durability import Durability, Survives
-from ..telling import shown
+from ..wording import shown
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from .. import telling
+from .. import telling, wording
 from ..astray import give_back, settle
 from ..errors import LeaseLost
 from ..interrupts import works
@@ -136,7 +136,7 @@ class Records(Stored):
 
     def _put_away(self, claim: Claim, error: BaseException) -> None:
         """To the dead letters, or to whoever knows the class: a newer program, in a rolling deploy."""
-        reason = f"can't be decoded: {telling.named(error)}"
+        reason = f"can't be decoded: {wording.named(error)}"
         shared = not self._store.capabilities.exclusive
         if isinstance(error, MISSING) and shared and self._aside.add(claim, reason):
             where = f"{self._queue} in {self._store.place}"

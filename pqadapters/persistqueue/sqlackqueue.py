@@ -11,7 +11,7 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .. import telling
+from .. import telling, wording
 from ..errors import ConditionFailed, StoreError
 from ..interrupts import works
 from ..stdlib._queues.beyond import check_timeout
@@ -167,7 +167,7 @@ class SQLiteAckQueue(Stored):
                 raise
             self._states.mark(row.id, FAILED)
             where = f"{self._queue} in {self._store.place}"
-            _log.error("item %d of %s is ack_failed now: it can't be decoded: %s", row.id, where, telling.named(error))
+            _log.error("item %d of %s is ack_failed now: it can't be decoded: %s", row.id, where, wording.named(error))
             return []
 
     # Acknowledging
@@ -335,7 +335,7 @@ class UniqueAckQ(Unique, SQLiteAckQueue):
         try:
             return super().update(item, id)
         except ConditionFailed:
-            raise ValueError(f"{telling.excerpt_of(item)} is in the queue already, with another id") from None
+            raise ValueError(f"{wording.excerpt_of(item)} is in the queue already, with another id") from None
 
     def _replacing(self, before: bytes, payload: bytes) -> list[Op]:
         return [leave(self._queue, before), enter(self._queue, payload)]

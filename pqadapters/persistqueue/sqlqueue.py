@@ -12,7 +12,7 @@ from typing import Any
 from ..durability import Durability, Survives
 from ..errors import ConditionFailed
 from ..store import Claim, Op, Order
-from ..telling import excerpt_of
+from ..wording import excerpt_of
 from . import serializers
 from ._digests import enter, leave
 from ._place import open_home

@@ -54,7 +54,7 @@ def explain_at_end(notes: Notes, shelves: Shelves, finder: Finder) -> None:
 
 
 def _explain(notes: Notes, shelves: Shelves, finder: Finder, stream: TextIO) -> None:
-    from ..telling import escaped
+    from ..wording import escaped
 
     text = ""
     left = {**dict(finder.passed_over()), **notes.left}

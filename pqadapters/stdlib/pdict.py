@@ -27,7 +27,7 @@ from ..serializers import NAMES, Serializer, in_bytes
 from ..serializers import serializer as choose_serializer
 from ..serializers.signed import Key, Signed, hint, protected
 from ..store import Op, Set, Store
-from ..telling import text_of
+from ..wording import text_of
 from ._mappings.edit import MISSING
 from ._mappings.expiry import Expiry, ends, is_over, with_end, without_end
 from ._mappings.keys import Keys

@@ -29,7 +29,7 @@ from ..opening import begin_conversion, given, move_database, remove_database
 from ..serializers.connections import without_connections
 from ..serializers.signed import GIVE, Key, Seal, hint, seal_for, unsigned
 from ..store import Capabilities, Set, Store
-from ..telling import shown
+from ..wording import shown
 from ._mappings import dbm as _dbm
 from ._mappings.blocks import BatchBlock
 from ._mappings.database import Database, closed

@@ -16,7 +16,8 @@ from typing import Any
 from ...clock import SYSTEM
 from ...errors import LeaseLost
 from ...store import Ack, Claim, Nack, Stop, Store
-from ...telling import logger, named
+from ...telling import logger
+from ...wording import named
 from .._records.records import NotReadHere
 from .._records.shown import repr_of
 from .._spools.names import Codec

@@ -16,7 +16,7 @@ from queue import Full
 from typing import Any, NamedTuple
 
 from ...clock import spread
-from ...telling import named
+from ...wording import named
 from .._configured import configured, handler_named
 from .reporting import Report, listen_to, reported_by
 

@@ -6,7 +6,7 @@ import os
 
 from ...errors import StoreRefused
 from ...opening import absolute_url, check_url, path_of
-from ...telling import shown
+from ...wording import shown
 
 
 def place_of(given: str | os.PathLike[str]) -> str:

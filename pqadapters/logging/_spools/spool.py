@@ -29,7 +29,8 @@ from ...living import living
 from ...opening import is_memory, load_for, load_slots, open_slots, open_store
 from ...paths import absolute
 from ...store import Put, Store
-from ...telling import logger, shown, silence
+from ...telling import logger, silence
+from ...wording import shown
 from .._records.records import Codec
 from .forks import forking, put_off
 from .limits import Limit

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ... import telling
+from ... import telling, wording
 from ...apart import insist
 from ...clock import SYSTEM
 from ...errors import LeaseLost, PqadaptersError, StoreError, StoreLocked
@@ -205,7 +205,7 @@ class Acks(Stock):
         if self.counts.take_handed():
             self.wake_joiners()
         else:
-            raise ValueError(f"nobody holds {telling.excerpt_of(item)} of {self.label}")
+            raise ValueError(f"nobody holds {wording.excerpt_of(item)} of {self.label}")
 
     def _end_one(self, found: Iterable[Entry], how: Callable[[Claim], Ack | Nack]) -> bool:
         """What `how` says ends the first of them that nobody else has ended just now; False if there is none."""
@@ -370,7 +370,7 @@ class Acks(Stock):
         not_before = SYSTEM.wall() + delay if delay else 0.0
         found = self.held.matching(item[0]) if item else self.held.oldest()
         if not self._end_one(found, lambda claim: Nack(claim, not_before=not_before)):
-            raise ValueError(f"nobody holds {telling.excerpt_of(item[0]) if item else 'an item'} of {self.label}")
+            raise ValueError(f"nobody holds {wording.excerpt_of(item[0]) if item else 'an item'} of {self.label}")
 
     # The end
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import Any
 
-from ... import live, telling
+from ... import live, telling, wording
 from ...apart import insist
 from ...errors import FOR_GOOD, ConditionFailed, PqadaptersError, StoreError
 from ...home.ground import Ground
@@ -90,7 +90,7 @@ class Line(Acks):
                     claim.id,
                     self.label,
                     claim.attempt,
-                    telling.excerpt_of(item),  # here, where an item that can't tell keeps nobody from having it
+                    wording.excerpt_of(item),  # here, where an item that can't tell keeps nobody from having it
                 )
 
     def bound(self, maxsize: int) -> int:
@@ -280,7 +280,7 @@ class Line(Acks):
             if works(self.decode, claim.payload):
                 raise  # a signal handler's exception, and no fault of the record: the claim goes back
             more = perhaps_signed(claim.payload, error)
-            self.bury(claim, f"can't be decoded: {telling.named(error)}{more}")
+            self.bury(claim, f"can't be decoded: {wording.named(error)}{more}")
         return _SKIPPED
 
     def _take_seen(self, look: Callable[[str, Order], Claim | None]) -> Any:
@@ -307,7 +307,7 @@ class Line(Acks):
         self.passed_over()
 
     def _set_aside(self, claim: Claim, error: Exception) -> None:
-        reason = f"can't be decoded: {telling.named(error)}"
+        reason = f"can't be decoded: {wording.named(error)}"
         if not self.aside.add(claim, reason):
             return self.bury(claim, reason)
         _log.warning("record %d of %s is left to others for an hour: it %s", claim.id, self.label, reason)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from ... import telling
+from ... import telling, wording
 from ...clock import SYSTEM
 from ...errors import RankError
 from ...interrupts import is_fault, works
@@ -215,7 +215,7 @@ class Sorted:
             if not is_fault(error, self._find, entry):
                 raise  # memory is lacking, or it was a signal handler's
             at_fault = self._at_fault(entry)
-            reason = f"can't be compared with the queue's other items: {telling.text_of(error)}"
+            reason = f"can't be compared with the queue's other items: {wording.text_of(error)}"
             if at_fault is None:
                 return self._bury(entry.id, reason)
             self._bury(at_fault.id, reason)

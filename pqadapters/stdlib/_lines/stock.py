@@ -13,7 +13,7 @@ from operator import index
 from queue import Empty, Full
 from typing import Any, Protocol, SupportsIndex, cast
 
-from ... import live, telling
+from ... import live, telling, wording
 from ...astray import give_back
 from ...clock import SYSTEM
 from ...errors import (
@@ -141,7 +141,7 @@ class Stock:
         except Exception as error:
             if works(self.dumps, item):
                 raise  # a signal handler's exception, and no fault of the item
-            return self._keep_volatile(item, telling.named(error), error)
+            return self._keep_volatile(item, wording.named(error), error)
         if type(payload) is not bytes:
             payload = self._in_bytes(item, payload)
         return live.escape(payload) if payload < b"\1" and payload else payload

@@ -19,7 +19,7 @@ from typing import Any, overload
 from ...errors import ShutDown, StoreError
 from ...living import living
 from ...store import Ack, Claim, Order, Put
-from ...telling import excerpt_of
+from ...wording import excerpt_of
 from .kept import keep
 from .line import Line
 from .stock import ALL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ...telling import excerpt_of
+from ...wording import excerpt_of
 from .blocks import Block
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from ...errors import NotSerializable, StoreError
 from ...interrupts import works
 from ...serializers import Serializer, pickle
 from ...serializers.signed import Signed, WrongSignature
-from ...telling import excerpt_of, text_of
+from ...wording import excerpt_of, text_of
 from .parts import is_known, join, refuse_sets, split, split_own
 
 _LENGTH = struct.Struct(">I")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, cast
 
-from ... import telling
+from ... import telling, wording
 from ...errors import DiskError, NotDurableWarning, StoreError
 from ...opening import begin_conversion, is_there, open_database, open_frozen
 from ...store import Store
@@ -99,7 +99,7 @@ def _is_missing(path: str) -> bool:
 
 def _table_in(store: Any, mode: str, name: str, options: dict[str, Any]) -> Table:
     if mode in "rw" and isinstance(store, str) and not is_there(store):
-        raise ShelfError(f"there is no store {telling.shown(store)}: open the shelf with flag 'c' to make one")
+        raise ShelfError(f"there is no store {wording.shown(store)}: open the shelf with flag 'c' to make one")
     opened, owned = open_where(None, store, options, what="the shelf's store", open_path=open_database)
     label = f"shelf {name!r} in {opened.place}"
     return Table(opened, f"{_TABLE}/{name}", label=label, owned=owned)

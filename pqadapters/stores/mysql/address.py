@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from ...telling import shown
+from ...wording import shown
 
 PASSWORD = "PQADAPTERS_MYSQL_PASSWORD"
 _TLS = ("off", "on", "verify")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .... import telling
+from .... import telling, wording
 from ....clock import SYSTEM
 from ....errors import ConditionFailed, LeaseLost, PqadaptersError, StoreError, TooLarge
 from ....store import Ack, Delete, Nack, Op, Set, Update
@@ -202,7 +202,7 @@ def _commit_outcome(
 def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None:
     future, claim, failures = started.future, started.claim, started.failures + 1
     pause = started.options.pause(failures)
-    _log.info("job %s failed, and is tried again in %.1f s: %s", _name(future), pause, telling.named(error))
+    _log.info("job %s failed, and is tried again in %.1f s: %s", _name(future), pause, wording.named(error))
     with backlog.lock:  # before it is stored: whoever claims it at once finds its future, and runs it in that
         if not is_held(backlog, started):
             raise LeaseLost(f"job {_name(future)} has run out of time")
@@ -237,7 +237,7 @@ def _store_next_try(
 def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None = None) -> None:
     """Move a claimed job to the dead letters. One that has a key stays there under its key, and isn't begun again by
     whoever submits that key."""
-    reason = telling.in_short(reason)
+    reason = wording.in_short(reason)
     error = parked(reason)
     id = wire.id_of(claim.payload)
     try:

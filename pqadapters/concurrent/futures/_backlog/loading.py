@@ -8,7 +8,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from .... import telling
+from .... import telling, wording
 from ....clock import SYSTEM
 from ....errors import LeaseLost, PqadaptersError
 from ....interrupts import repeats, works
@@ -64,7 +64,7 @@ def loaded(
             raise  # a signal handler's exception, and no fault of the job: the claim goes back
         elsewhere = backlog.shared and (isinstance(error, OtherProgram) or lives(backlog, job.id))
         not_ours = isinstance(error, OtherScript)
-        _leave_aside(backlog, claim, future, telling.named(error), _is_missing(error), elsewhere, not_ours)
+        _leave_aside(backlog, claim, future, wording.named(error), _is_missing(error), elsewhere, not_ours)
         return None
     if future is None:
         future = JobFuture(backlog, job.id, None, options, claim.id)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .... import telling
+from .... import telling, wording
 from ....clock import SYSTEM
 from ....errors import FOR_GOOD, LeaseLost, PqadaptersError
 from ....store import Nack
@@ -35,7 +35,7 @@ def refused(backlog: Backlog, error: Exception) -> None:
         return backlog.fail(error)  # a job that was in hand waits again, behind the end of those that waited
     level = logging.DEBUG if backlog.refused_since else logging.ERROR
     backlog.refused_since = backlog.refused_since or SYSTEM.monotonic()
-    _log.log(level, "no job of %s can be begun for now: %s", backlog.names.jobs, telling.named(error))
+    _log.log(level, "no job of %s can be begun for now: %s", backlog.names.jobs, wording.named(error))
     if isinstance(error, FOR_GOOD) or (backlog.closing and is_given_up(backlog)):
         _log.error("jobs of %s that aren't begun stay on disk: %s", backlog.names.jobs, error)
         backlog.fail(error)

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .... import telling
+from .... import telling, wording
 from ....clock import SYSTEM
 from ....errors import LeaseLost, PqadaptersError
 from ....interrupts import of_handler
@@ -186,7 +186,7 @@ def _looked_at_or_parked(backlog: Backlog, claim: Claim, id: bytes, future: JobF
         if not _may_be_the_jobs(error):
             raise
         _log.error("job %s can't be begun", id.hex(), exc_info=error)
-        park(backlog, claim, f"it can't be begun: {qualified(type(error))}: {telling.text_of(error)}", future)
+        park(backlog, claim, f"it can't be begun: {qualified(type(error))}: {wording.text_of(error)}", future)
         let_go_of_suspect(backlog, id)
         return None
 

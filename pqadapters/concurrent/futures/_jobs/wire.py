@@ -19,7 +19,7 @@ import sys
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from .... import telling
+from .... import wording
 from ....errors import NotSerializable
 from ....interrupts import works
 from ....serializers.connections import without_connections
@@ -148,7 +148,7 @@ def _by_reference(whole: tuple[Any, ...]) -> bytes:
 
 
 def _dump_by_value(whole: tuple[Any, ...], refusal: Exception) -> bytes:
-    why = telling.named(refusal)
+    why = wording.named(refusal)
     try:
         cloudpickle: Any = import_module("cloudpickle")
     except ImportError:

@@ -11,7 +11,7 @@ import io
 import pickle
 from typing import Any
 
-from .... import telling
+from .... import wording
 from ....interrupts import repeats
 from .._jobs import wire
 from .._jobs.tasks import Named
@@ -40,7 +40,7 @@ def _run(data: bytes) -> Any:
         if not isinstance(error, (Exception, SystemExit)) and not repeats(wire.load, data, error):
             raise  # Ctrl-C, say
         missing = isinstance(error, wire.MISSING)
-        raise NotLoaded(telling.named(error), missing) from error
+        raise NotLoaded(wording.named(error), missing) from error
     return function(*args, **kwargs)
 
 
