@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pqadapters.stores import _kept
+from pqadapters.stores import _disk
 from pqadapters.stores._disk import Disk
 from pqadapters.stores._kept import free_name, keep_file
 
@@ -42,7 +42,7 @@ class Noted(Disk):
 @pytest.mark.parametrize("links", [True, False])
 def test_it_is_there_in_full_and_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
     """Its own name goes next: a power cut left an empty copy, or none."""
-    monkeypatch.setattr(_kept, "_BLOCK", 4)
+    monkeypatch.setattr(_disk, "_CHUNK", 4)
     file, kept, disk = tmp_path / "file", tmp_path / "kept", Noted(links)
     file.write_bytes(b"0123456789")
     (tmp_path / "kept.part").write_bytes(b"of one that was killed")
