@@ -52,13 +52,6 @@ def test_i7_a_dead_letter_is_a_change_of_both_queues() -> None:
     bells.ring("unknown")
 
 
-def test_what_lay_ahead_and_is_taken_is_a_change_for_who_watches() -> None:
-    bells = Bells()
-    found = _Waiting(bells, "q", 2)
-    bells.taken("q")
-    assert (found.woken(), found.bell.rings) == ((0, 2), 1)
-
-
 def test_i7_who_was_woken_and_takes_nothing_passes_it_on_to_one() -> None:
     bells = Bells()
     found = _Waiting(bells, "q", 2)
@@ -88,7 +81,7 @@ def test_where_nobody_waits_no_lock_is_waited_for() -> None:
     def ring() -> None:
         bells.ring("q")
         bells.ring("q.dead")
-        bells.taken("q")
+        bells.ring("q", 0)
         bells.ring_all()
 
     with bells.lock:

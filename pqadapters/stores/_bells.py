@@ -53,14 +53,6 @@ class Bells:
             if parent is not None:  # whose depth counts these
                 self._ring(parent)
 
-    def taken(self, queue: str) -> None:
-        """What lay ahead of a handle was handed out: no record more is there for who takes one."""
-        bell = self.of(queue)
-        bell.rings += 1
-        if self.waiting:
-            with self.lock:
-                bell.watchers.wake_all()
-
     def _ring(self, bell: Bell, ready: int | None = None) -> None:
         bell.rings += 1
         if self.waiting:

@@ -164,7 +164,7 @@ class Handle:
             if claim is not None:
                 try:
                     if wish.queue in self._limited:
-                        core.bells.taken(wish.queue)
+                        core.bells.ring(wish.queue, 0)
                 except BaseException:  # of a signal handler: nobody would have it
                     ahead.put_back([claim])
                     raise
