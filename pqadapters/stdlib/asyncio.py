@@ -46,11 +46,13 @@ from ..store import Order, Put, Store
 from ._lines.exit import dropped, finish_at_exit
 from ._lines.held import Consumer
 from ._lines.line import Line, weak
+from ._lines.owed import Owed
 from ._lines.place import open_line
 from ._lines.policy import AckPolicy, Markers, Volatile
 from ._loops.asking import as_coroutine_function, caller
 from ._loops.beyond import ABSENT
 from ._loops.committer import Committer
+from ._loops.owing import Reminder
 from ._loops.seam import LoopSeam
 from ._loops.waiting import Asking, Finished, stand_aside, until
 from ._loops.watcher import Watcher
@@ -190,6 +192,8 @@ class Queue(LoopSeam[T]):
         self._power = line.store.capabilities.persistent and line.store.durability.survives is Survives.POWER
         #: without a `maxsize`, a put waits for nobody
         self._direct = not (self._power or self._shared or self._puts_itself or self._puts_now or self._says_full)
+        #: that there is no room: a server that is asked before is one more to wait for
+        self._told_by_store = line.store.capabilities.hosts and not (self._power or self._puts_itself)
         self._asking: dict[stdlib.Future[Any], Asking] = {}  #: who waits, or is woken and didn't run yet
         self._places = count()
         self._standing: set[int] = set()  #: the places of puts that stand aside, or that such ones let in
@@ -205,6 +209,9 @@ class Queue(LoopSeam[T]):
             except StoreError:  # which the puts have to meet
                 return sys.maxsize
 
+        self._reminder = Reminder(weak(self._settle_owed))
+        if self._shared:  # an exclusive store is locked by nobody
+            line.owed = Owed(lambda *ends, timeout=None: line.commit(*ends, timeout=timeout), self._reminder.later)
         self._committer = Committer(stow_all, weak(self._serve), weak(self._admit), ready)
         line.passed_over = weak(self._record_went)
 
@@ -257,7 +264,9 @@ class Queue(LoopSeam[T]):
             while True:
                 self._check_not_shut()
                 looks = self._watcher.looks
-                full = (self._says_full and self.full()) or self._is_full(self._committer.coming)
+                full = self._says_full and self.full()
+                if not full and not self._told_by_store:
+                    full = self._is_full(self._committer.coming)
                 if full or self._is_behind(place):
                     await self._wait(self._putters, looks, place)
                     continue
@@ -266,7 +275,9 @@ class Queue(LoopSeam[T]):
                     return await self._stow(item, put, place)
                 except LimitReached:  # another put was faster; there may be room again, of which nobody would tell us
                     stows = False
-                    if not self._power:  # where those that were refused are told in their order
+                    if self._told_by_store:
+                        await self._wait(self._putters, looks, place)
+                    elif not self._power:  # where those that were refused are told in their order
                         await stdlib.sleep(0)
         except BaseException as error:
             if not stows or isinstance(error, Exception):  # else it may be stored
@@ -363,6 +374,14 @@ class Queue(LoopSeam[T]):
                 "those that others hold stay outstanding and would come again after a crash. Call task_done(item)",
                 RuntimeWarning,
             )
+        if (line.unkept or line.counts.owing) and not line.owed:
+            line.settle_later()
+        self._tell_joiners()
+
+    def _settle_owed(self) -> None:
+        line = self._line
+        if line.owed:
+            line.owed.settle(0.0)
         if line.unkept or line.counts.owing:
             line.settle_later()
         self._tell_joiners()

@@ -18,6 +18,7 @@ import pytest
 from pqadapters.clock import Clock
 from pqadapters.errors import OutcomeUnknown, StoreRefused
 from pqadapters.stdlib import shelve
+from pqadapters.stdlib._lines import owed
 from pqadapters.stdlib.asyncio import Queue as LoopQueue
 from pqadapters.stdlib.multiprocessing import Queue as SharedQueue
 from pqadapters.stdlib.pdict import PDict
@@ -178,6 +179,67 @@ def test_a_loop_goes_on_while_the_server_refuses_connections(
                 for item in (1, 2):
                     await q.put(item)
                 assert sorted(await asyncio.gather(task, another)) == [1, 2]
+
+    asyncio.run(main())
+
+@pytest.mark.parametrize("maxsize", [0, 3])
+def test_a_loop_puts_and_is_done_while_the_server_refuses_connections(
+    server: Server, url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, maxsize: int
+) -> None:
+    """It stood still until the server was back, for five seconds at most, and `task_done()` raised OutcomeUnknown."""
+    rests: list[str] = []
+
+    def rest(pause: float) -> float:
+        if threading.current_thread() is threading.main_thread():
+            rests.append(threading.current_thread().name)
+        return core.rest(pause)
+
+    async def main() -> None:
+        through = server.url(url.rpartition("/")[2], port=proxy.port)
+        with MysqlStore(through, durability="process") as store:
+            async with LoopQueue[int](maxsize, store=store, signing_key=KEY) as q:
+                await q.put(0)
+                await q.put(1)
+                assert [await q.get(), await q.get()] == [0, 1]
+                proxy.refuse()
+                with monkeypatch.context() as patch:
+                    patch.setattr(owed, "_AT_ONCE", 0.0)
+                    patch.setattr(store._core.reader, "_rest", rest)
+                    patch.setattr(store._core.writer, "_rest", rest)
+                    q.task_done()
+                    task = asyncio.ensure_future(q.put(2))
+                    for _ in range(20):
+                        await asyncio.sleep(0.005)
+                    assert not task.done()
+                    assert not rests
+                proxy.accept()
+                await asyncio.wait_for(task, PATIENCE)
+                assert await asyncio.wait_for(q.get(), PATIENCE) == 2
+                q.task_done()
+                q.task_done()
+                await asyncio.wait_for(q.join(), PATIENCE)
+
+    asyncio.run(main())
+
+
+def test_a_put_that_waits_for_room_in_a_loop_asks_the_server_seldom(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server says that there is none; nothing else is asked before."""
+    asked: list[object] = []
+
+    async def main() -> None:
+        with MysqlStore(url, durability="process") as store:
+            do = store._core.writer.do
+            monkeypatch.setattr(store._core.writer, "do", lambda work: asked.append(work) or do(work))
+            async with LoopQueue[int](1, store=store, signing_key=KEY) as q:
+                await q.put(0)
+                task = asyncio.ensure_future(q.put(1))
+                for _ in range(100):
+                    await asyncio.sleep(0)
+                assert not task.done()
+                assert len(asked) <= 4
+                assert await q.get() == 0
+                await asyncio.wait_for(task, PATIENCE)
+                assert await q.get() == 1
 
     asyncio.run(main())
 

@@ -17,6 +17,7 @@ from ...errors import LeaseLost, PqadaptersError, StoreError, StoreLocked
 from ...store import Ack, Claim, Nack, Op, Stop, Store
 from .counts import Counts
 from .held import Consumer, Entry, Held, Own, consumer
+from .owed import Owed
 from .policy import FETCHES, AckPolicy
 from .stock import Stock
 
@@ -29,6 +30,8 @@ _MOMENT = 0.1  #: seconds that who has looked waits for others' transactions; wh
 class Acks(Stock):
     """The claims that a handle has on its queue's records, and its counts."""
 
+    owed: Owed | None = None  #: where who says that an item is done can't wait for the store
+
     def __init__(self, store: Store, name: str, **options: Any) -> None:
         super().__init__(store, name, **options)
         self.auto = self.policy is AckPolicy.AUTO
@@ -39,6 +42,8 @@ class Acks(Stock):
         self.held, self.counts = Held(), Counts(self.flags)
         self.fetched = 0  #: items handed out while nothing was learnt, by their weight
         self.unkept = False  #: what was learnt isn't stored yet
+        if self.owed is not None:
+            self.owed.take()  # the parent's, in a forked child
 
     # What is learnt
 
@@ -189,7 +194,10 @@ class Acks(Stock):
             ack = _new(Ack, (claim, True))
             try:
                 if own.pop(claim[1], None) is not None:  # else another thread covered or finished it just now
-                    self.commit(ack)
+                    if self.owed is None:
+                        self.commit(ack)
+                    else:
+                        self.owed.end(ack)
                     return True
             except BaseException as error:
                 self._after(error, ack, me, item)
@@ -213,7 +221,10 @@ class Acks(Stock):
             end = how(claim)
             try:
                 if own.pop(claim.id, None) is not None:
-                    self.commit(end)
+                    if self.owed is None:
+                        self.commit(end)
+                    else:
+                        self.owed.end(end)
                     return True
             except BaseException as error:
                 self._after(error, end, who, item)
@@ -373,6 +384,16 @@ class Acks(Stock):
             raise ValueError(f"nobody holds {wording.excerpt_of(item[0]) if item else 'an item'} of {self.label}")
 
     # The end
+
+    def settle_owed(self) -> None:
+        """What was said to be done and isn't stored yet, whatever else comes of the end. Never raises."""
+        if self.owed is None:
+            return
+        try:
+            self.owed.settle()
+        except PqadaptersError as error:
+            _log.warning("%s: what was done last can't be acknowledged, and comes again: %s", self.label, error)
+            self.release([end.claim for end in self.owed.take()])
 
     def finish(self, *, dropped: bool = False) -> None:
         """A normal end: under "next" what was handed out is done, save what another live thread (the main one aside)

@@ -53,6 +53,7 @@ def _finish(line: Line, alone: bool) -> None:
     try:
         if line.flags.closed or line.flags.forked:
             return
+        line.settle_owed()
         if not fails():
             line.finish()
         if line.private is not None and alone:

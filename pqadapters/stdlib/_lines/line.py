@@ -378,8 +378,10 @@ class Line(Acks):
             return
         self.flags.closed = True
         try:
-            if normal and not self.flags.forked:
-                self.finish(dropped=dropped)
+            if not self.flags.forked:
+                self.settle_owed()
+                if normal:
+                    self.finish(dropped=dropped)
         finally:
             if self.owned:
                 try:

@@ -1,0 +1,63 @@
+"""Ends of claims that the store couldn't take at once: others have it locked, or its server is away.
+
+Who has an event loop to go on with doesn't wait for that: it owes them, and comes again. Until then their records are
+claimed, and unfinished; a crash has them come again, as it has what wasn't done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from ...errors import LeaseLost, OutcomeUnknown, StoreLocked, StoreUnreachable
+from ...store import Ack, Nack
+
+AWAY = (StoreLocked, StoreUnreachable, OutcomeUnknown)  #: it may be done later; once more does no harm
+_AT_ONCE = 0.05  #: seconds; the short writes of others are over by then
+_IN_ONE = 1000  #: ends in one commit
+
+
+class Owed:
+    """Of one handle. `commit` is the store's; `later` has `settle` called before long, or says False: nobody would."""
+
+    def __init__(self, commit: Callable[..., object], later: Callable[[], bool]) -> None:
+        self._commit, self._later = commit, later
+        self._ends: list[Ack | Nack] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._ends)
+
+    def end(self, end: Ack | Nack) -> None:
+        """End a claim now, or before long. Raises LeaseLost and what the store raises else; nothing is owed then."""
+        if not self._ends:
+            with suppress(*AWAY):
+                self._commit(end, timeout=_AT_ONCE)
+                return
+        if self._later():
+            self._ends.append(end)
+        else:  # as any call, which waits for the store
+            self.settle()
+            self._commit(end)
+
+    def take(self) -> list[Ack | Nack]:
+        """What is owed isn't any more."""
+        ends, self._ends = self._ends, []
+        return ends
+
+    def settle(self, timeout: float | None = None) -> None:
+        """Make all of them. Raises what the store raises, and those that are left stay owed. What is somebody else's
+        by now is that one's to end, or had been ended already."""
+        while self._ends:
+            ends = self._ends[:_IN_ONE]
+            try:
+                self._commit(*ends, timeout=timeout)
+            except LeaseLost:
+                self._settle_each(len(ends), timeout)
+            else:
+                del self._ends[: len(ends)]
+
+    def _settle_each(self, count: int, timeout: float | None) -> None:
+        for _ in range(count):
+            with suppress(LeaseLost):
+                self._commit(self._ends[0], timeout=timeout)
+            del self._ends[0]
