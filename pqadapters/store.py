@@ -352,6 +352,9 @@ class Store(Protocol):
     def depth(self, queue: str, *, age: bool = True) -> Depth:
         """How much is in the queue now; `age`: with the oldest one's, for which that is looked at."""
 
+    def any_ready(self, queue: str) -> bool:
+        """Whether a record is ready: as `depth` has it, and sooner where that has to count them all."""
+
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         """Wait until `until(depth)` holds; False when `timeout` seconds went by first.
 

@@ -37,6 +37,9 @@ class Nothing:
     def depth(self, queue: str, *, age: bool = True) -> Depth:
         return Depth()
 
+    def any_ready(self, queue: str) -> bool:
+        return False
+
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         if until(Depth()):
             return True

@@ -319,6 +319,9 @@ class PrivateStore:
     def depth(self, queue: str, *, age: bool = True) -> Depth:
         return self._for(queue).depth(queue, age=age)
 
+    def any_ready(self, queue: str) -> bool:
+        return self._for(queue).any_ready(queue)
+
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         return self._taken_now().wait(queue, until, timeout)
 

@@ -239,7 +239,7 @@ class Queue(LoopSeam[T]):
 
     def empty(self) -> bool:
         """Whether no item is ready."""
-        return not Queue.qsize(self)  # as asyncio's, which doesn't ask a subclass
+        return not super().qsize() if self._in_memory else self._line.is_empty()
 
     def full(self) -> bool:
         """Whether a put would wait."""

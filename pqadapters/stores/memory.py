@@ -438,6 +438,9 @@ class MemoryStore:
         found = self._whole(lambda: self._data.depth(queue))
         return found if age else found._replace(oldest_age=None)
 
+    def any_ready(self, queue: str) -> bool:
+        return self.depth(queue, age=False).ready > 0
+
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         due: float | None = None
 

@@ -167,6 +167,12 @@ class AgesUnasked(KeptStore):
         return super().depth(queue)
 
 
+@caught_by("test_the_depth_follows_a_record_through_its_life", "any_ready")
+class ReadyWhereAnyIs(KeptStore):
+    def any_ready(self, queue: str) -> bool:
+        return self.depth(queue).unfinished > 0
+
+
 @caught_by("test_browse_by_several_threads_and_handles", "zip")
 class ShowsEachRecordToOne(KeptStore):
     def browse(self, queue: str, **options: Any) -> Iterator[Record]:

@@ -262,6 +262,7 @@ class StoreMachine(RuleBasedStateMachine):
         real, model = self.handles[-1]
         for queue in QUEUES:
             assert real.depth(queue) == model.depth(queue)
+            assert real.any_ready(queue) == model.any_ready(queue)
             for order in Order:
                 expected = [self._theirs(record) for record in model.browse(queue, order=order, state=None)]
                 assert [_due(record) for record in real.browse(queue, order=order, state=None)] == expected

@@ -28,7 +28,9 @@ def test_the_depth_follows_a_record_through_its_life(make_store: Maker) -> None:
 
     def look() -> None:
         seen.append(store.depth("q")[:5])
+        assert store.any_ready("q") == bool(seen[-1][0]), "any_ready() is as the depth"
 
+    look()
     store.commit(Put("q", b"123"), Set("q", b"not", b"counted"))
     look()
     (claim,) = store.claim("q")
@@ -47,6 +49,7 @@ def test_the_depth_follows_a_record_through_its_life(make_store: Maker) -> None:
     look()
     #                (ready, delayed, claimed, dead, bytes)
     assert seen == [
+        (0, 0, 0, 0, 0),
         (0, 0, 0, 0, 0),
         (1, 0, 0, 0, 3),
         (0, 0, 1, 0, 3),

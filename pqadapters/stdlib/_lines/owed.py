@@ -47,17 +47,21 @@ class Owed:
     def settle(self, timeout: float | None = None) -> None:
         """Make all of them. Raises what the store raises, and those that are left stay owed. What is somebody else's
         by now is that one's to end, or had been ended already."""
-        while self._ends:
-            ends = self._ends[:_IN_ONE]
-            try:
-                self._commit(*ends, timeout=timeout)
-            except LeaseLost:
-                self._settle_each(len(ends), timeout)
-            else:
-                del self._ends[: len(ends)]
+        ends = self.take()  # the end of the process may come in another thread than the loop's
+        try:
+            while ends:
+                count = len(ends[:_IN_ONE])
+                try:
+                    self._commit(*ends[:count], timeout=timeout)
+                except LeaseLost:
+                    self._settle_each(ends, count, timeout)
+                else:
+                    del ends[:count]
+        finally:
+            self._ends[:0] = ends
 
-    def _settle_each(self, count: int, timeout: float | None) -> None:
+    def _settle_each(self, ends: list[Ack | Nack], count: int, timeout: float | None) -> None:
         for _ in range(count):
             with suppress(LeaseLost):
-                self._commit(self._ends[0], timeout=timeout)
-            del self._ends[0]
+                self._commit(ends[0], timeout=timeout)
+            del ends[0]

@@ -239,6 +239,10 @@ class Stock:
     def ready(self) -> int:
         return 0 if self.flags.cut else self.store.depth(self.name, age=False).ready
 
+    def is_empty(self) -> bool:
+        """Whether nothing is ready."""
+        return self.flags.cut or not self.store.any_ready(self.name)
+
     def records(self, order: Order | None = None) -> Iterator[Record]:
         """The ready records in the order in which they will leave, or in another one."""
         if self.flags.cut:

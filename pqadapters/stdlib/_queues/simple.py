@@ -155,7 +155,7 @@ class SimpleQueue(_Made[T]):
 
     def empty(self) -> bool:
         """Whether no item is ready."""
-        return not self._line.ready()
+        return self._line.is_empty()
 
     def stats(self) -> dict[str, Any]:
         """What is in the queue, and what this handle did: counts, `bytes`, and `oldest_age` in seconds."""

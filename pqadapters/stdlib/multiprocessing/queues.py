@@ -242,7 +242,7 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         """Whether no item is ready. Raises OSError on a queue that was written to and closed."""
         if self._closed and self._wrote:
             raise OSError("handle is closed")
-        return not Queue.qsize(self)  # as the standard library's, which doesn't ask a subclass
+        return self._line.is_empty()
 
     def full(self) -> bool:
         """Whether a put would wait."""
@@ -357,7 +357,7 @@ class SimpleQueue(_Durable, stdlib.SimpleQueue, Generic[T]):  # type: ignore[typ
 
     def empty(self) -> bool:
         """Whether no item is ready."""
-        return not self._open_line().ready()
+        return self._open_line().is_empty()
 
     def close(self) -> None:
         """This process puts and gets no more. Other processes are not concerned."""

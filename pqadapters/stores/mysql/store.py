@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from ... import telling
 from ...apart import out_of_hub
@@ -57,6 +57,7 @@ from .session import Session
 from .tables import Tables
 from .transactions import Part
 
+T = TypeVar("T")
 logger = telling.logger("pqadapters.stores.mysql")
 _CAPABILITIES = Capabilities(processes=True, hosts=True)
 _WITHOUT_LOOKOUT = 1.0  #: seconds between two looks of a waiter, should nobody tell it of others
@@ -302,18 +303,28 @@ class MysqlStore(Fetching):
             return self._counted(queue, age=age)
 
     def _counted(self, queue: str, *, age: bool) -> Depth:
-        """The server is asked first, and then what lies ahead: again where other threads have changed that between."""
+        found, ahead = self._with_ahead(queue, lambda: self._looks.depth(queue, age=age))
+        return found._replace(ready=found.ready + ahead, claimed=found.claimed - ahead) if ahead else found
+
+    def any_ready(self, queue: str) -> bool:
+        with self._core.patience.share():
+            found, ahead = self._with_ahead(queue, lambda: self._looks.any_ready(queue, LOCK_TIMEOUT)[0])
+        return found or ahead > 0
+
+    def _with_ahead(self, queue: str, look: Callable[[], T]) -> tuple[T, int]:
+        """The server is asked first, and then how much of the queue lies ahead: again where other threads have changed
+        that between."""
         for _ in range(LOOKS):
             self._check()
             moved = self._core.aheads.moved(self._ahead)
             self._settle_ahead()
-            found = self._looks.depth(queue, age=age)
+            found = look()
             ahead = self._core.aheads.of(queue)
             if not self._ahead.adaptive:
                 ahead += self._ahead.of(queue, self._core.process)
             if moved == self._core.aheads.moved(self._ahead):
                 break
-        return found._replace(ready=found.ready + ahead, claimed=found.claimed - ahead) if ahead else found
+        return found, ahead
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         bell = self._core.bells.of(queue)

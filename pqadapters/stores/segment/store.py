@@ -345,6 +345,9 @@ class SegmentStore:
         core = self._core
         return self._within(lambda: looks.depth(core, core.catalog.queue(queue), age=age))
 
+    def any_ready(self, queue: str) -> bool:
+        return self.depth(queue, age=False).ready > 0
+
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         core = self._core
 

@@ -400,6 +400,9 @@ class SqliteStore(Alone):
     def depth(self, queue: str, *, age: bool = True) -> Depth:
         return self._depth(queue, final=True, age=age)
 
+    def any_ready(self, queue: str) -> bool:
+        return self.depth(queue, age=False).ready > 0
+
     def _depth(self, queue: str, *, final: bool, age: bool) -> Depth:
         """`final`: whoever asks may give the queue up if nothing is ready."""
         self._check()
