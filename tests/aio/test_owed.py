@@ -83,6 +83,23 @@ def test_a_task_is_done_while_others_have_the_database_locked(path: Path, caplog
         assert left.stats()["learnt"] == "task_done"
 
 
+def test_one_call_too_many_is_told_while_others_have_the_database_locked(path: Path) -> None:
+    """It counted for the record that was done and not stored, and `join()` was over before that was."""
+
+    async def main() -> None:
+        async with queue(path) as q:
+            await q.put("a")
+            await q.get()
+            with locked(path):
+                q.task_done()
+                with pytest.raises(ValueError, match="too many times"):
+                    q.task_done()
+                assert q._unfinished_tasks == 1
+            await asyncio.wait_for(q.join(), PATIENCE)
+
+    run(main())
+
+
 def test_an_item_is_given_back_while_others_have_the_database_locked(path: Path) -> None:
     async def main() -> None:
         async with queue(path) as q:

@@ -278,7 +278,7 @@ class Acks(Stock):
         """
         if self.auto and self.policy is not _TASK_DONE and self._done_elsewhere():
             return 0
-        if self.unfinished() <= 0:
+        if self.unfinished() <= (self.owed.done if self.owed else 0):
             raise ValueError("task_done() called too many times")
         term = "uncovered" if (covered := self.counts.cover(len(self.held))) else "adjustment"
         waited = self.counts.uncovered

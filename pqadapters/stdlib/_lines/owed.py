@@ -27,6 +27,11 @@ class Owed:
     def __bool__(self) -> bool:
         return bool(self._ends)
 
+    @property
+    def done(self) -> int:
+        """How many records are done here, and aren't in the store."""
+        return sum(type(end) is Ack for end in self._ends)
+
     def end(self, end: Ack | Nack) -> None:
         """End a claim now, or before long. Raises LeaseLost and what the store raises else; nothing is owed then."""
         if not self._ends:
