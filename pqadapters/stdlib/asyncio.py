@@ -42,11 +42,11 @@ from ..errors import (
 from ..living import living
 from ..overriding import declared_as, told
 from ..serializers.signed import Key
-from ..store import Order, Put, Store
+from ..store import Op, Order, Put, Store
 from ._lines.exit import dropped, finish_at_exit
 from ._lines.held import Consumer
 from ._lines.line import Line, weak
-from ._lines.owed import Owed
+from ._lines.owed import AT_ONCE, AWAY, Owed
 from ._lines.place import open_line
 from ._lines.policy import AckPolicy, Markers, Volatile
 from ._loops.asking import as_coroutine_function, caller
@@ -193,7 +193,9 @@ class Queue(LoopSeam[T]):
         #: without a `maxsize`, a put waits for nobody
         self._direct = not (self._power or self._shared or self._puts_itself or self._puts_now or self._says_full)
         #: that there is no room: a server that is asked before is one more to wait for
-        self._told_by_store = line.store.capabilities.hosts and not (self._power or self._puts_itself)
+        self._told_by_store = line.store.capabilities.hosts and not (
+            self._power or self._puts_itself or self._overrides("qsize")
+        )
         self._asking: dict[stdlib.Future[Any], Asking] = {}  #: who waits, or is woken and didn't run yet
         self._places = count()
         self._standing: set[int] = set()  #: the places of puts that stand aside, or that such ones let in
@@ -211,7 +213,7 @@ class Queue(LoopSeam[T]):
 
         self._reminder = Reminder(weak(self._settle_owed))
         if self._shared:  # an exclusive store is locked by nobody
-            line.owed = Owed(lambda *ends, timeout=None: line.commit(*ends, timeout=timeout), self._reminder.later)
+            line.owed = Owed(_commits(line), self._reminder.later)
         self._committer = Committer(stow_all, weak(self._serve), weak(self._admit), ready)
         line.passed_over = weak(self._record_went)
 
@@ -374,16 +376,27 @@ class Queue(LoopSeam[T]):
                 "those that others hold stay outstanding and would come again after a crash. Call task_done(item)",
                 RuntimeWarning,
             )
-        if (line.unkept or line.counts.owing) and not line.owed:
-            line.settle_later()
+        if line.owed:  # so it isn't the end, and the store needn't be asked
+            return
+        if line.unkept or line.counts.owing:
+            self._settle_later()
         self._tell_joiners()
 
+    def _settle_later(self) -> None:
+        line = self._line
+        try:
+            line.settle_later(AT_ONCE if self._shared else None)
+        except AWAY:
+            if not self._reminder.later():
+                line.settle_later()
+
     def _settle_owed(self) -> None:
+        """From time to time, while something is owed or unkept."""
         line = self._line
         if line.owed:
             line.owed.settle(0.0)
         if line.unkept or line.counts.owing:
-            line.settle_later()
+            line.settle_later(0.0)
         self._tell_joiners()
 
     async def join(self) -> None:
@@ -508,11 +521,22 @@ class Queue(LoopSeam[T]):
                 return self.get_nowait()
             line.claim = self._hasty_claim
             try:
+                if line.owed:  # what was given back stands in its place before the next one is taken
+                    self._settle_first(line.owed)
                 return self.get_nowait()
             finally:
                 line.claim = line.store.claim
         finally:
             line.held.asker = None
+
+    @staticmethod
+    def _settle_first(owed: Owed) -> None:
+        try:
+            owed.settle(0.0)
+        except _BUSY:
+            raise
+        except StoreError:  # which is told of when it comes again
+            pass
 
     def _take(self) -> T:
         try:
@@ -528,6 +552,17 @@ class Queue(LoopSeam[T]):
 
     def _overrides(self, hook: str) -> bool:
         return getattr(type(self), hook) is not getattr(Queue, hook)
+
+def _commits(line: Line) -> Callable[..., object]:
+    """Its commit, for what the line itself keeps."""
+    ref = weakref.ref(line)
+
+    def commit(*ends: Op, timeout: float | None = None) -> object:
+        found = ref()
+        return None if found is None else found.commit(*ends, timeout=timeout)
+
+    return commit
+
 
 def _begin_again() -> None:
     for queue in living(_all):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,7 +32,7 @@ from .running import PATIENCE, run, turns
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owed, "_AT_ONCE", 0.0)
+    monkeypatch.setattr(owed, "AT_ONCE", 0.0)
     monkeypatch.setattr(owing, "_ASIDE", 0.0)
     monkeypatch.setattr(owing, "_LONG_ASIDE", 0.002)
 
@@ -178,6 +180,160 @@ def test_another_loop_goes_on_with_what_was_owed_in_one_that_is_closed(path: Pat
     q.close()
 
 
+@pytest.mark.parametrize("given_back", [False, True])
+def test_another_loop_waits_for_what_was_owed_in_one_that_is_closed(path: Path, given_back: bool) -> None:
+    q = queue(path)
+
+    async def first() -> None:
+        await q.put("a")
+        await q.get()
+        with locked(path):
+            if given_back:
+                q.nack()
+            else:
+                q.task_done()
+
+    async def second() -> None:
+        if given_back:
+            assert await asyncio.wait_for(q.get(), PATIENCE) == "a"
+        else:
+            await asyncio.wait_for(q.join(), PATIENCE)
+
+    run(first())
+    run(second())
+    q.close()
+
+
+def test_what_is_given_back_stands_in_its_place_before_the_next_one_is_taken(path: Path) -> None:
+    async def main() -> None:
+        async with queue(path) as q:
+            for item in "ab":
+                await q.put(item)
+            await q.get()
+            with locked(path):
+                q.nack()
+            assert [await q.get(), await q.get()] == ["a", "b"]
+
+    run(main())
+
+
+def test_what_another_task_got_is_done_while_others_have_the_database_locked(path: Path) -> None:
+    """It waited for five seconds, and raised StoreLocked."""
+
+    async def main() -> None:
+        async with queue(path) as q:
+            await q.put("a")
+            getting = asyncio.ensure_future(q.get())
+            await getting
+            with locked(path):
+                q.task_done()
+                assert q._line.owed
+            await asyncio.wait_for(q.join(), PATIENCE)
+
+    run(main())
+
+
+def test_what_is_learnt_while_others_have_the_database_locked_is_kept_later(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An earlier run had learnt that there are no task_done()s: nothing is owed, and it waited for five seconds."""
+
+    async def earlier() -> None:
+        async with queue(path) as q:
+            for item in "abc":
+                await q.put(item)
+            await q.get()
+            await q.get()
+
+    async def main() -> None:
+        async with queue(path) as q:
+            assert q.stats()["learnt"] == "next"
+            await q.put("d")
+            await q.get()
+            await q.get()
+            with locked(path):
+                q.task_done()
+                assert q._line.unkept
+            while q._line.unkept:
+                await asyncio.sleep(0.001)
+
+    run(earlier())
+    run(main())
+    assert not caplog.records
+    with threaded.Queue[str](store=f"sqlite:///{path}") as left:
+        assert left.stats()["learnt"] == "task_done"
+
+
+class Interrupt(Exception):
+    """A signal handler's."""
+
+
+def test_an_interrupt_while_it_is_stored_is_in_nobodys_way(path: Path) -> None:
+    """Nobody came again for what was owed."""
+
+    async def main() -> None:
+        told = list[Any]()
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        async with queue(path) as q:
+            await q.put("a")
+            await q.get()
+            real, interrupts = q._line.commit, [Interrupt()]
+
+            def commit(*ops: Any, **options: Any) -> Any:
+                if interrupts:
+                    raise interrupts.pop()
+                return real(*ops, **options)
+
+            with locked(path):
+                q.task_done()
+                q._line.commit = commit
+            await asyncio.wait_for(q.join(), PATIENCE)
+            assert [type(error) for error in told] == [Interrupt]
+
+    run(main())
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_an_interrupt_while_it_is_owed_leaves_it_owed_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, noted: bool
+) -> None:
+    """It was owed and held by its task, whose next `task_done()` raised LeaseLost for it."""
+    real = Owed.end
+
+    def end(owed: Owed, end: Any) -> None:
+        if noted:
+            real(owed, end)
+        raise Interrupt
+
+    async def main() -> None:
+        async with queue(path) as q:
+            for item in "ab":
+                await q.put(item)
+            await q.get()
+            with locked(path):
+                with monkeypatch.context() as patch, pytest.raises(Interrupt):
+                    patch.setattr(Owed, "end", end)
+                    q.task_done()
+                assert q._line.owed is not None
+                assert (q._line.owed.done, len(q._line.held)) == (1, 0)
+            assert await q.get() == "b"
+            q.task_done()
+            await asyncio.wait_for(q.join(), PATIENCE)
+
+    run(main())
+
+
+def test_what_is_owed_keeps_no_queue(path: Path) -> None:
+    gc.disable()
+    try:
+        q = queue(path)
+        line = weakref.ref(q._line)
+        del q
+        assert line() is None
+    finally:
+        gc.enable()
+
+
 def test_without_a_loop_it_waits_as_any_call(path: Path) -> None:
     q = queue(path)
     q.put_nowait("a")
@@ -280,6 +436,46 @@ def test_what_the_store_refuses_isnt_owed() -> None:
     with pytest.raises(DiskError):
         owes.end(ack(1))
     assert not owes
+
+
+def test_without_a_loop_a_lost_answer_is_no_lost_lease() -> None:
+    Owed(Commit(OutcomeUnknown("x"), LeaseLost("x")), lambda: False).end(ack(1))
+    with pytest.raises(LeaseLost):
+        Owed(Commit(StoreLocked("x"), LeaseLost("x")), lambda: False).end(ack(1))
+
+
+def test_who_stood_still_for_a_silent_server_comes_again_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine tenths of the time it stood still, though nobody called anything."""
+    now, pauses = [0.0], list[float]()
+
+    class Clock:
+        def monotonic(self) -> float:
+            return now[0]
+
+    monkeypatch.setattr(owing, "SYSTEM", Clock())
+    settled = asyncio.Event()
+
+    def settle() -> None:
+        now[0] += 1.0
+        if len(pauses) < 3:
+            raise StoreUnreachable("silent")
+        settled.set()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        later = loop.call_later
+
+        def call_later(delay: float, *arguments: Any) -> Any:
+            pauses.append(delay)
+            return later(0.0, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "call_later", call_later)
+            owing.Reminder(settle).later()
+            await settled.wait()
+
+    asyncio.run(main())
+    assert pauses[1:] == [20.0, 20.0]
 
 
 def test_what_had_been_done_before_is_in_nobodys_way() -> None:

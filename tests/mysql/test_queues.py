@@ -201,9 +201,11 @@ def test_a_loop_puts_and_is_done_while_the_server_refuses_connections(
                 await q.put(0)
                 await q.put(1)
                 assert [await q.get(), await q.get()] == [0, 1]
+                joining = asyncio.ensure_future(q.join())
+                await asyncio.sleep(0.01)
                 proxy.refuse()
                 with monkeypatch.context() as patch:
-                    patch.setattr(owed, "_AT_ONCE", 0.0)
+                    patch.setattr(owed, "AT_ONCE", 0.0)
                     patch.setattr(store._core.reader, "_rest", rest)
                     patch.setattr(store._core.writer, "_rest", rest)
                     q.task_done()
@@ -217,7 +219,25 @@ def test_a_loop_puts_and_is_done_while_the_server_refuses_connections(
                 assert await asyncio.wait_for(q.get(), PATIENCE) == 2
                 q.task_done()
                 q.task_done()
-                await asyncio.wait_for(q.join(), PATIENCE)
+                await asyncio.wait_for(joining, PATIENCE)
+
+    asyncio.run(main())
+
+
+def test_a_loop_asks_a_queue_that_counts_by_itself_whether_there_is_room(url: str) -> None:
+    class Weighty(LoopQueue[int]):
+        def qsize(self) -> int:
+            return 10 * super().qsize()
+
+    async def main() -> None:
+        async with Weighty(10, store=url, signing_key=KEY) as q:
+            await q.put(1)
+            task = asyncio.ensure_future(q.put(2))
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            assert not task.done()
+            await q.get()
+            await asyncio.wait_for(task, PATIENCE)
 
     asyncio.run(main())
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ... import telling, wording
 from ...apart import insist
+from ...astray import give_back_later
 from ...clock import SYSTEM
 from ...errors import LeaseLost, PqadaptersError, StoreError, StoreLocked
 from ...store import Ack, Claim, Nack, Op, Stop, Store
@@ -65,12 +66,13 @@ class Acks(Stock):
         if self.policy is AckPolicy.AUTO:
             self.learn(AckPolicy.NEXT)
 
-    def keep(self) -> None:
-        """Store what was learnt with the queue; never in the way of what taught it."""
-        self.keep_learnt(self.policy.value)
+    def keep(self, timeout: float | None = None) -> None:
+        """Store what was learnt with the queue; never in the way of what taught it. With a `timeout`, what
+        keeps it from that is raised, as one of `owed.AWAY`: it is to be tried again."""
+        self.keep_learnt(self.policy.value, timeout)
         self.unkept = False
 
-    def keep_learnt(self, word: str) -> None:
+    def keep_learnt(self, word: str, timeout: float | None) -> None:
         """Store the word; "next" never in place of "task_done"."""
         raise NotImplementedError
 
@@ -244,7 +246,8 @@ class Acks(Stock):
 
         if not isinstance(error, PqadaptersError):
             self.held.by.get(who, Own()).pop(end.claim.id, None)
-            insist(make_up_for)
+            if self.owed is None or not self.owed.owe(end):
+                insist(make_up_for)
         elif not isinstance(error, LeaseLost):
             self.held.restore(who, end.claim, item)
 
@@ -312,10 +315,11 @@ class Acks(Stock):
         if self.counts.elsewhere and not self.flags.closed:
             self.recall(self.learnt())
 
-    def settle_later(self) -> None:
-        """`settle`, behind an acknowledgement that went well: a refusal of the disk is left to the next call."""
+    def settle_later(self, timeout: float | None = None) -> None:
+        """`settle`, behind an acknowledgement that went well: a refusal of the disk is left to the next call. `timeout`
+        is `keep`'s."""
         if self.unkept:
-            self.keep()
+            self.keep(timeout)
         if self.counts.owing:
             try:
                 self.settle()
@@ -336,7 +340,7 @@ class Acks(Stock):
         try:
             self.counts.add(uncovered=-len(entries))
             counted = True
-            self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
+            self._end_covered([Ack(claim, lazy=True) for _, claim, _ in entries])
         except PqadaptersError:
             self.counts.add(uncovered=len(entries))
             self._restore(entries)
@@ -346,6 +350,14 @@ class Acks(Stock):
                 self.counts.add(uncovered=-len(entries))
             insist(lambda: self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries]))
             raise
+
+    def _end_covered(self, acks: Sequence[Ack]) -> None:
+        if self.owed is None:
+            self._commit_acks(acks)
+            return
+        for ack in acks:
+            with suppress(LeaseLost):
+                self.owed.end(ack)
 
     def wake_joiners(self) -> None:
         if self.counts.joining:
@@ -393,7 +405,9 @@ class Acks(Stock):
             self.owed.settle()
         except PqadaptersError as error:
             _log.warning("%s: what was done last can't be acknowledged, and comes again: %s", self.label, error)
-            self.release([end.claim for end in self.owed.take()])
+            left = self.owed.take()
+            if not self.owned:  # else they end with the store
+                give_back_later(self.store, [end.claim for end in left])
 
     def finish(self, *, dropped: bool = False) -> None:
         """A normal end: under "next" what was handed out is done, save what another live thread (the main one aside)

@@ -26,6 +26,7 @@ from .aside import MISSING, Aside
 from .exit import finish_at_exit
 from .held import Own, consumer
 from .objects import Gone, drop_ended
+from .owed import AWAY
 from .policy import AckPolicy, weight
 from .stock import Turned, deadline_of, left_of
 
@@ -104,15 +105,17 @@ class Line(Acks):
         takes over what earlier runs left, of which the bound knows nothing until then."""
         return 0 < self.bound(maxsize) <= size
 
-    def keep_learnt(self, word: str) -> None:
+    def keep_learnt(self, word: str, timeout: float | None) -> None:
         if self.private is not None:
             return self.private.learn(ack=word)
         expect = Expect.ABSENT if word == AckPolicy.NEXT.value else Expect.ANY
         try:
-            self.commit(Set(_LEARNT, live.key_of(self.name), word.encode(), expect))
+            self.commit(Set(_LEARNT, live.key_of(self.name), word.encode(), expect), timeout=timeout)
         except ConditionFailed:
             pass  # another handle has learnt something meanwhile
         except StoreError as error:
+            if timeout is not None and isinstance(error, AWAY):
+                raise
             _log.warning("what was learnt of %s can't be kept: %s", self.label, error)
 
     def learnt(self) -> object:

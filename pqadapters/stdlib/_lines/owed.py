@@ -7,13 +7,13 @@ claimed, and unfinished; a crash has them come again, as it has what wasn't done
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from ...errors import LeaseLost, OutcomeUnknown, StoreLocked, StoreUnreachable
 from ...store import Ack, Nack
 
 AWAY = (StoreLocked, StoreUnreachable, OutcomeUnknown)  #: it may be done later; once more does no harm
-_AT_ONCE = 0.05  #: seconds; the short writes of others are over by then
+AT_ONCE = 0.05  #: seconds; the short writes of others are over by then
 _IN_ONE = 1000  #: ends in one commit
 
 
@@ -34,15 +34,25 @@ class Owed:
 
     def end(self, end: Ack | Nack) -> None:
         """End a claim now, or before long. Raises LeaseLost and what the store raises else; nothing is owed then."""
+        lost = False  # an answer, so that it may be done
         if not self._ends:
-            with suppress(*AWAY):
-                self._commit(end, timeout=_AT_ONCE)
+            try:
+                self._commit(end, timeout=AT_ONCE)
                 return
-        if self._later():
-            self._ends.append(end)
-        else:  # as any call, which waits for the store
+            except AWAY as error:
+                lost = isinstance(error, OutcomeUnknown)
+        if not self.owe(end):  # as any call, which waits for the store
             self.settle()
-            self._commit(end)
+            with suppress(LeaseLost) if lost else nullcontext():
+                self._commit(end)
+
+    def owe(self, end: Ack | Nack) -> bool:
+        """End a claim before long. False where nobody would come again for it."""
+        if not self._later():
+            return False
+        if not self._ends or self._ends[-1].claim is not end.claim:  # else an interrupt came right behind that
+            self._ends.append(end)
+        return True
 
     def take(self) -> list[Ack | Nack]:
         """What is owed isn't any more."""

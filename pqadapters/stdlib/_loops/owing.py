@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable
 
 from ... import telling
+from ...clock import SYSTEM
 from ...errors import FOR_GOOD, StoreError
 from .._lines.owed import AWAY
 
 _log = telling.logger("pqadapters.queue")
 _ASIDE, _LONG_ASIDE = 0.002, 0.25  #: seconds until it is tried again, at first and later
+_SHARE = 20  #: times as long as a try has taken, at least
 
 
 class Reminder:
@@ -32,11 +34,11 @@ class Reminder:
         return True
 
     def _come_again(self, loop: asyncio.AbstractEventLoop, pause: float, told: str | None) -> None:
-        self._coming = loop
         loop.call_later(pause, self._come, loop, pause, told)
+        self._coming = loop
 
     def _come(self, loop: asyncio.AbstractEventLoop, pause: float, told: str | None) -> None:
-        self._coming = None
+        self._coming, begun = None, SYSTEM.monotonic()
         try:
             self._settle()
         except FOR_GOOD:  # they come again, as they aren't done
@@ -45,4 +47,8 @@ class Reminder:
             if not isinstance(error, AWAY) and told != str(error):
                 told = str(error)
                 _log.warning("what was done can't be acknowledged yet: %s", told)
-            self._come_again(loop, min(2 * pause, _LONG_ASIDE), told)
+            waited = SYSTEM.monotonic() - begun  # as for a server that is silent: the loop has stood still for that
+            self._come_again(loop, max(min(2 * pause, _LONG_ASIDE), _SHARE * waited), told)
+        except BaseException:  # of a signal handler
+            self._come_again(loop, pause, told)
+            raise

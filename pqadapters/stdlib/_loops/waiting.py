@@ -19,6 +19,7 @@ from ...errors import StoreError
 from ...store import LOCK_TIMEOUT, Depth
 from .._lines.line import Line
 from .committer import Committer
+from .owing import Reminder
 from .watcher import Watcher
 
 _log = telling.logger("pqadapters.queue")
@@ -39,6 +40,7 @@ class LoopWaiting:
     _line: Line
     _watcher: Watcher
     _committer: Committer
+    _reminder: Reminder
     _asking: dict[stdlib.Future[Any], Asking]
     _places: Iterator[int]
     _standing: set[int]
@@ -71,6 +73,8 @@ class LoopWaiting:
         try:
             if line.private is None or self._committer.stranded or line.store.depth(line.name, age=False).delayed:
                 self._watcher.look_out(loop, looks)
+            if line.owed:  # maybe of a loop that was closed
+                self._reminder.later()
             if line.aside.claims:
                 timer = loop.call_later(line.aside.next_due() or 0.0, self._item_came)
             return await waiter
