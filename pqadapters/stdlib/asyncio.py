@@ -553,6 +553,7 @@ class Queue(LoopSeam[T]):
     def _overrides(self, hook: str) -> bool:
         return getattr(type(self), hook) is not getattr(Queue, hook)
 
+
 def _commits(line: Line) -> Callable[..., object]:
     """Its commit, for what the line itself keeps."""
     ref = weakref.ref(line)

@@ -114,7 +114,7 @@ def test_a_get_waits_for_a_database_that_is_locked_for_long(
 ) -> None:
     """It raised StoreLocked after five seconds, as a put does, in a consumer that waits for ever."""
     monkeypatch.setattr(waiting, "LOCK_TIMEOUT", 0.01)
-    monkeypatch.setattr(waiting, "_LONG_ASIDE", 0.002)
+    monkeypatch.setattr(waiting, "LONG_ASIDE", 0.002)
     path = tmp_path / "q.db"
 
     async def main() -> None:

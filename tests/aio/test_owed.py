@@ -33,8 +33,8 @@ from .running import PATIENCE, run, turns
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owed, "AT_ONCE", 0.0)
-    monkeypatch.setattr(owing, "_ASIDE", 0.0)
-    monkeypatch.setattr(owing, "_LONG_ASIDE", 0.002)
+    monkeypatch.setattr(owing, "ASIDE", 0.0)
+    monkeypatch.setattr(owing, "LONG_ASIDE", 0.002)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ...errors import FOR_GOOD, StoreError
 from .._lines.owed import AWAY
 
 _log = telling.logger("pqadapters.queue")
-_ASIDE, _LONG_ASIDE = 0.002, 0.25  #: seconds until it is tried again, at first and later
+ASIDE, LONG_ASIDE = 0.002, 0.25  #: seconds until it is tried again, at first and later
 _SHARE = 20  #: times as long as a try has taken, at least
 
 
@@ -30,7 +30,7 @@ class Reminder:
         except RuntimeError:
             return False
         if self._coming is not loop:
-            self._come_again(loop, _ASIDE, None)
+            self._come_again(loop, ASIDE, None)
         return True
 
     def _come_again(self, loop: asyncio.AbstractEventLoop, pause: float, told: str | None) -> None:
@@ -48,7 +48,7 @@ class Reminder:
                 told = str(error)
                 _log.warning("what was done can't be acknowledged yet: %s", told)
             waited = SYSTEM.monotonic() - begun  # as for a server that is silent: the loop has stood still for that
-            self._come_again(loop, max(min(2 * pause, _LONG_ASIDE), _SHARE * waited), told)
+            self._come_again(loop, max(min(2 * pause, LONG_ASIDE), _SHARE * waited), told)
         except BaseException:  # of a signal handler
             self._come_again(loop, pause, told)
             raise

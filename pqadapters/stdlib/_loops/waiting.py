@@ -19,11 +19,10 @@ from ...errors import StoreError
 from ...store import LOCK_TIMEOUT, Depth
 from .._lines.line import Line
 from .committer import Committer
-from .owing import Reminder
+from .owing import ASIDE, LONG_ASIDE, Reminder
 from .watcher import Watcher
 
 _log = telling.logger("pqadapters.queue")
-_ASIDE, _LONG_ASIDE = 0.002, 0.25  #: seconds until such a store is tried again, at first and later
 _TOLD = float("-inf")  #: since when a get() waits that has said so
 
 
@@ -234,13 +233,13 @@ async def stand_aside(begun: float | None, error: StoreError, *, for_ever: bool 
     does: that is told then, once."""
     now = SYSTEM.monotonic()
     if begun is None or now - begun <= LOCK_TIMEOUT:
-        await stdlib.sleep(_ASIDE)
+        await stdlib.sleep(ASIDE)
         return now if begun is None else begun
     if not for_ever:
         raise error
     if begun != _TOLD:
         _log.warning("a get() waits: %s", error)
-    await stdlib.sleep(_LONG_ASIDE)
+    await stdlib.sleep(LONG_ASIDE)
     return _TOLD
 
 
