@@ -181,8 +181,11 @@ def test_another_loop_goes_on_with_what_was_owed_in_one_that_is_closed(path: Pat
 
 
 @pytest.mark.parametrize("given_back", [False, True])
-def test_another_loop_waits_for_what_was_owed_in_one_that_is_closed(path: Path, given_back: bool) -> None:
+def test_another_loop_waits_for_what_was_owed_in_one_that_is_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch, given_back: bool
+) -> None:
     q = queue(path)
+    monkeypatch.setattr(owing, "ASIDE", PATIENCE)  # so the first one is closed before it has come again
 
     async def first() -> None:
         await q.put("a")
@@ -200,6 +203,8 @@ def test_another_loop_waits_for_what_was_owed_in_one_that_is_closed(path: Path, 
             await asyncio.wait_for(q.join(), PATIENCE)
 
     run(first())
+    assert q._line.owed
+    monkeypatch.setattr(owing, "ASIDE", 0.0)
     run(second())
     q.close()
 
