@@ -264,6 +264,24 @@ def test_a_disk_with_a_limit_anywhere(tmp_path: Path) -> None:
         drain(store, count - count // 2 + 1, first=count // 2)
 
 
+class _Counting(FullDisk):
+    asked = 0
+
+    def allocate(self, fd: int, size: int) -> None:
+        self.asked += 1
+        super().allocate(fd, size)
+
+
+def test_acknowledgements_on_a_full_disk_look_for_space_once_for_many(tmp_path: Path) -> None:
+    """Each one asked the file system three times, as long as no segment could go, and took ten times as long."""
+    disk = _Counting(tmp_path, 1 << 19)
+    with SegmentStore(tmp_path / "q", durability="process", disk=disk) as store:
+        count = put_until_full(store, 40)
+        disk.capacity, disk.asked = disk.used(), 0
+        drain(store, count)
+        assert disk.asked * 20 < count
+
+
 @pytest.mark.parametrize("length", [40, 200])
 def test_keys_are_deleted_whatever_their_length(length: int, tmp_path: Path) -> None:
     """There was room to acknowledge as many records, which takes less: nothing was freed, and nothing went any more."""

@@ -263,6 +263,8 @@ class Log(Files):
             else:
                 segment.spare = SPARE
                 self.put_room = self.ack_room = room
+                if self.is_full:  # else each acknowledgement looks for space, which takes ten times its time
+                    self.ack_room = max(room, min(segment.end + _RESERVE_STEP, self._allocated - SPARE))
                 return
 
     def _reserve(self, more: int) -> int:
