@@ -1,7 +1,7 @@
 # `make demo` and `make test` set everything up by themselves; see CONTRIBUTING.md.
 
 PYTHON ?= python3
-JOBS ?= 3
+JOBS ?= 5
 
 # What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well,
 # on the oldest its sqlite3, and less of logging; less on one that stands between two others. What is on the disk at each
