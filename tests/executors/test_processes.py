@@ -186,7 +186,9 @@ def test_exceptions_come_as_multiprocessing_pickles_them(tmp_path: Path) -> None
         assert connection.recv_bytes() == b"hello"
 
 
-@pytest.mark.parametrize(("kind", "args"), [(work.Unprinted, ("1", "7", "no")), (work.Sealed, ("no",))])
+@pytest.mark.parametrize(
+    ("kind", "args"), [(work.Unprinted, ("1", "7", "no")), (work.Sealed, ("no",)), (work.Exits, ("no",))]
+)
 def test_an_exception_that_the_pool_cant_send_breaks_no_pool(
     kind: type[Exception], args: tuple[str, ...], make_processes: MakeProcesses, tmp_path: Path
 ) -> None:
@@ -270,6 +272,15 @@ def test_ctrl_c_in_a_worker_ends_no_job(make_processes: MakeProcesses, tmp_path:
     executor.shutdown()
     again = make_processes(1)
     assert [future.result(work.PATIENCE) for future in again.recovered()] == ["done"]
+
+
+def test_a_worker_ignores_ctrl_c_where_its_program_does(make_processes: MakeProcesses) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        asked = make_processes(1).submit(signal.getsignal, signal.SIGINT)
+        assert asked.result(work.PATIENCE) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_key_whose_job_ctrl_c_has_broken_off_begins_it_again(make_processes: MakeProcesses, tmp_path: Path) -> None:
