@@ -79,7 +79,7 @@ class QueueCodec:
 
 
 class QueueSpool:
-    """See `_names.Spooled`."""
+    """See `names.Spooled`."""
 
     refused = left = False
     diverts = False  # whoever looks after the queue knows nothing of others beside it
