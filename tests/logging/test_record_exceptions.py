@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import linecache
 import logging
+import pickle
 import subprocess
 import sys
 import traceback
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.errors import FormatError
 from pqadapters.logging._records import tracebacks
 from pqadapters.logging._records.records import Codec
 
@@ -122,6 +125,47 @@ def test_members_of_groups_are_what_they_were(codec: Codec) -> None:
     group: Any = _delivered(codec, raised(failures.in_groups))[1]
     assert group.exceptions[0] is group.exceptions[3]
     assert [type(each).__name__ for each in group.exceptions[0].exceptions] == ["Custom", "Refused"]
+
+
+@pytest.mark.skipif(not failures.ExceptionGroup, reason="has no exception groups")
+def test_a_group_as_a_value_is_its_text_and_has_no_members(codec: Codec) -> None:
+    group = raised(failures.in_groups)[1]
+    loaded: Any = through(codec, record("m", error=group))
+    assert str(loaded.error) == str(group)
+    assert type(loaded.error).__name__ == type(group).__name__
+    assert not hasattr(loaded.error, "exceptions")
+
+
+@pytest.mark.skipif(not failures.ExceptionGroup, reason="has no exception groups")
+def test_groups_that_hold_each_other_are_damage() -> None:
+    """There are none: who makes them waits for members that wait for it."""
+    codec = Codec(binary=False)
+    payload = json.loads(codec.dumps(record("m", exc_info=raised(failures.in_groups)))[2:])
+    entries = next(each["$exc"][0] for each in payload if isinstance(each, dict))
+    for number, entry in enumerate(entries):
+        if entry[10] is not None:
+            entry[10] = [number]
+    with pytest.raises(FormatError, match="hold each other"):
+        codec.loads(b"J\x01" + json.dumps(payload).encode())
+
+
+class _Own(OSError):
+    """A kind that only the program has."""
+
+
+class _Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(("error", "says"), [(_Own(2, "gone"), "[Errno 2] gone"), (_Mute("this"), "_Mute('this')")])
+def test_a_pickle_of_one_is_a_builtin_one_that_says_the_same(codec: Codec, error: Exception, says: str) -> None:
+    """For receivers without pqadapters. One that has no text says its repr."""
+    back: Any = through(codec, record("m", error=error))
+    loaded = back.error
+    loaded.__notes__ = ["seen twice"]
+    found = pickle.loads(pickle.dumps(loaded))
+    assert (type(found).__module__, str(found), found.__notes__) == ("builtins", says, ["seen twice"])
 
 
 @pytest.fixture
