@@ -7,8 +7,8 @@ from contextlib import suppress
 from itertools import islice, repeat, takewhile
 from typing import Any
 
-from ...store import Claim, Order
-from . import format, space
+from ...store import Claim, Order, State
+from . import format, looks, space
 from .core import RECENT_RECORDS, Core
 from .queues import Extra, Queue
 from .reader import Unreadable
@@ -242,20 +242,8 @@ def _count(core: Core, queue: Queue, claims: list[Claim]) -> None:
 
 
 def _ready_ids(core: Core, queue: Queue, ids: Sequence[int], order: Order) -> list[int]:
-    """Those of `ids` that are ready in this queue, in order."""
-    delayed = {entry[1] for entry in queue.delayed}
-    ranks = {id: _rank(core, queue, id) for id in ids if id not in queue.claimed and id not in delayed}
-    found = [(rank if order is Order.RANK else b"", id) for id, rank in ranks.items() if rank is not None]
+    """Those of `ids` that are ready in this queue, in order. No other record is looked at."""
+    there = {id: looks.standing(core, queue, id) for id in ids}
+    ready = [(id, each[1]) for id, each in there.items() if each is not None and each[0] is State.READY]
+    found = [(rank if order is Order.RANK else b"", id) for id, rank in ready]
     return [id for _, id in sorted(found, reverse=order is Order.NEWEST)]
-
-
-def _rank(core: Core, queue: Queue, id: int) -> bytes | None:
-    """The rank of a live record of this queue; None where there is none of that id."""
-    if core.log.locate(id) is None:
-        return None
-    fields = core.whole_locked(id)
-    if fields is None:
-        return None
-    extra = core.catalog.extra.get(id)
-    number = extra.queue if extra is not None and extra.queue else fields.queue  # 0 for a table's key
-    return fields.rank if number == queue.number else None

@@ -31,6 +31,31 @@ def states(core: Core, queue: Queue, order: Order, state: State | None, after: i
     return {id: found[id] for id in ids}
 
 
+def state(core: Core, queue: Queue, id: int) -> State | None:
+    """The state of the queue's record of that id; None where there is none."""
+    queue.mature(core.clock.wall())
+    found = standing(core, queue, id)
+    return found[0] if found is not None else None
+
+
+def standing(core: Core, queue: Queue, id: int) -> tuple[State, bytes] | None:
+    """The state and the rank of the queue's record of that id; None where there is none. Its frame, and what has
+    changed since, tell: others aren't looked at, however many there are."""
+    held = queue.claimed.get(id)
+    if held is not None:
+        return State.CLAIMED, held[0].rank
+    if core.log.locate(id) is None:
+        return None
+    fields = core.whole_locked(id)
+    if fields is None:
+        return None
+    extra = core.catalog.extra.get(id) or Extra(0, fields.not_before)
+    if (extra.queue or fields.queue) != queue.number:  # 0 for a table's key
+        return None
+    late = queue.delayed and extra.not_before > core.clock.wall()
+    return State.DELAYED if late else State.READY, fields.rank
+
+
 def _ranks(queue: Queue) -> dict[int, bytes]:
     ranks = {id: claim.rank for id, (claim, _) in queue.claimed.items()}
     ranks.update((id, rank) for _, id, rank in queue.delayed)

@@ -315,7 +315,7 @@ class SegmentStore:
         if state is State.READY and after <= 0:
             states: Iterable[tuple[int, State]] = zip(self._ready(found, order), repeat(state))
         else:
-            states = self._within(lambda: looks.states(core, found, order, state, after)).items()
+            states = self._above(found, order, state, after)
         return filter(None, (self._within(partial(looks.record, core, found, *each)) for each in states))
 
     def _ready(self, queue: Queue, order: Order) -> Iterator[int]:
@@ -327,6 +327,23 @@ class SegmentStore:
             yield from (id for id in self._within(lambda: queue.ids(order)) if id != first and id < behind)
 
         return iter(()) if first is None else chain([first], others())
+
+    def _above(self, queue: Queue, order: Order, state: State | None, after: int) -> Iterable[tuple[int, State]]:
+        """The ids above that one, and their states. The next one of all comes by itself, where it is of this queue:
+        who looks for one record by its id needs no list of all that came later."""
+        core = self._core
+
+        def all_above(last: int) -> Iterable[tuple[int, State]]:
+            return self._within(lambda: looks.states(core, queue, order, state, last)).items()
+
+        def others() -> Iterator[tuple[int, State]]:
+            yield from (each for each in all_above(after + 1) if each[0] < behind)
+
+        if order is Order.OLDEST and after > 0:
+            first, behind = self._within(lambda: (looks.state(core, queue, after + 1), core.log.next))
+            if first is not None and state in (None, first):
+                return chain([(after + 1, first)], others())
+        return all_above(after)
 
     def _within(self, call: Callable[[], T]) -> T:
         """Make the call under the lock. What interrupts it, in the same thread, is put off until it is done."""
