@@ -17,6 +17,7 @@ from pqadapters.concurrent.futures._backlog.records import find_record
 from pqadapters.concurrent.futures._jobs import wire
 from pqadapters.errors import StoreUnreachable
 from pqadapters.store import Ack, Nack, Put, Update
+from pqadapters.stores.segment import looks
 
 from . import work
 from .conftest import Make
@@ -212,6 +213,25 @@ def test_purge_pending_and_delayed_jobs(make: Make) -> None:
     work.GATES["gate"].set()
     executor.shutdown()
     assert not work.DONE
+
+
+def test_each_delayed_job_is_looked_at_a_few_times_when_all_are_purged(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that there were, for each 500 of them: with 10,000 it took a minute, with 100,000 it was hours."""
+    executor = make()
+    futures = [executor.using(delay=600).submit(work.note, number) for number in range(40)]
+    looked: list[int] = []
+    record = looks.record
+
+    def counted(core: Any, queue: Any, id: int, state: Any) -> Any:
+        looked.append(id)
+        return record(core, queue, id, state)
+
+    monkeypatch.setattr(looks, "record", counted)
+    monkeypatch.setattr(overview, "_MANY", 2)
+    assert executor.purge("delayed") == len(futures)
+    assert len(looked) <= 4 * len(futures)
 
 
 @pytest.mark.parametrize("how", ["delayed", "key", "job_id"])

@@ -199,8 +199,12 @@ def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
         count += 1
         backlog.forget_cancelled(id)
     if queue == backlog.names.jobs:
-        for record in backlog.store.browse(queue, state=State.DELAYED):
-            if record.id in records and bury(backlog, record):
+        taken = {claim.id for claim in claims}
+        for each in records:  # by itself: all that are delayed may be far more
+            record = None if each in taken else next(backlog.store.browse(queue, state=None, after=each - 1), None)
+            if record is None or (record.id, record.state) != (each, State.DELAYED):
+                continue
+            if bury(backlog, record):
                 backlog.forget_cancelled(wire.id_of(record.payload))
                 count += 1
     return count
