@@ -110,6 +110,22 @@ def test_the_newest_are_dropped_and_counted(place: Path, closing: list[Limited])
     assert 0 < dropped < MANY
 
 
+@pytest.mark.parametrize("when_full", ["drop_newest", "raise"])
+def test_a_record_that_is_refused_costs_one_look_at_the_files(
+    place: Path, closing: list[Limited], when_full: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two, of which the second found what the first had: eight times as much as a record that is put."""
+    limited = _limited(closing, place, when_full)
+    limited.handler.handleError = lambda record: None  # type: ignore[method-assign]
+    limited.log(MANY)
+    looks: list[object] = []
+    files = limits.Limit._files
+    monkeypatch.setattr(limits, "_PAUSE", 1e9)  # so that nothing is tidied away in between
+    monkeypatch.setattr(limits.Limit, "_files", lambda limit: [looks.append(limit), files(limit)][1])
+    limited.log(100, first=MANY)
+    assert len(looks) == 100
+
+
 def test_the_oldest_are_dropped_and_counted(place: Path, closing: list[Limited]) -> None:
     limited = _limited(closing, place, "drop_oldest")
     limited.log(MANY)

@@ -246,8 +246,8 @@ class Limit:
         if when is WhenFull.BLOCK:
             return self._wait(size, store) or self._refuse(WhenFull.RAISE)
         if when in (WhenFull.RAISE, WhenFull.DROP_NEWEST):
-            self._tidy(store)
-            return self._look(size) or self._refuse(when)
+            may_have_room = self._tidy(store) or self._waiting  # who finds others waiting hasn't looked yet
+            return bool(may_have_room and self._look(size)) or self._refuse(when)
         taken: list[bool] = []
         lock = self._lock  # there is another one when the spool is let go of
         try:  # with a limit: who has it may wait for a store, in whose middle a finalizer logs
@@ -310,12 +310,14 @@ class Limit:
         """So many more; fewer, where a sink that hangs has confirmed some of them after all."""
         self.dropped[self.when_full.value] += count
 
-    def _tidy(self, store: Store) -> None:
-        """Files of what was acknowledged go, one by one. Now and then: each takes a sync."""
+    def _tidy(self, store: Store) -> bool:
+        """Files of what was acknowledged go, one by one. Now and then: each takes a sync. Whether it was time."""
         now = SYSTEM.monotonic()
-        if now - self._tidied >= _PAUSE:
-            self._tidied = now
-            self._give_back(store)
+        if now - self._tidied < _PAUSE:
+            return False
+        self._tidied = now
+        self._give_back(store)
+        return True
 
     def _give_back(self, store: Store) -> None:
         for _ in range(_SEGMENTS):  # others may write new ones all the time
