@@ -197,35 +197,37 @@ class Core:
         except OSError as refusal:
             raise self.log.refused(refusal, "put damaged bytes aside in") from refusal
         self.reader.forget()
-        for id in ids:
-            self._drop_damaged_locked(id)
+        self._drop_damaged_locked(set(ids))
         self.damage.append(damage)
         if damage.length:  # else the checkpoint was wrong, and the next opening finds the records without it
             with contextlib.suppress(DiskError):  # it costs redeliveries at most
                 self._save_locked()
         self.tell_locked(partial(_report, damage, len(ids)))
 
-    def _drop_damaged_locked(self, id: int) -> None:
-        self.log.displace(id)
-        self.catalog.extra.pop(id, None)
-        self.recent.pop(id, None)
+    def _drop_damaged_locked(self, ids: set[int]) -> None:
+        """All of them in one pass: there may be thousands, in tables and queues of many more."""
+        for id in ids:
+            self.log.displace(id)
+            self.catalog.extra.pop(id, None)
+            self.recent.pop(id, None)
         for table in self.catalog.tables.values():
-            for name in [name for name, key in table.keys.items() if key.id == id]:
+            for name in [name for name, key in table.keys.items() if key.id in ids]:
                 self.log.more_bytes -= table.keys.pop(name).size
                 self.log.key_bytes -= len(name)
         for queue in list(self.catalog.queues.values()):
-            self._drop_from_locked(queue, id)
+            self._drop_from_locked(queue, ids)
 
     @staticmethod
-    def _drop_from_locked(queue: Queue, id: int) -> None:
+    def _drop_from_locked(queue: Queue, ids: set[int]) -> None:
         before = queue.total
-        held = queue.claimed.pop(id, None)
-        queue.delayed[:] = sorted(entry for entry in queue.delayed if entry[1] != id)
+        held = {id: queue.claimed.pop(id) for id in ids & queue.claimed.keys()}
+        queue.delayed[:] = sorted(entry for entry in queue.delayed if entry[1] not in ids)
         entries = (*queue.ready, *queue.back, *(entry[1] for entry in queue.heap or ()))
-        if held is None and id in entries and id not in queue.gone:
+        for id in [id for id in entries if id in ids and id not in held and id not in queue.gone]:
             queue.take(id)
         if queue.total != before:
-            queue.bytes = queue.bytes - (len(held[0].payload) if held is not None else 0) if queue.total else 0
+            size = sum(len(claim.payload) for claim, _ in held.values())
+            queue.bytes = queue.bytes - size if queue.total else 0
             queue.changed()
 
     # Syncing
