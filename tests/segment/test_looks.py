@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+from pqadapters.clock import Clock
 from pqadapters.stdlib.pdict import PDict
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
-from pqadapters.store import Nack, Order, Put, Set, State
+from pqadapters.store import Ack, Nack, Order, Put, Set, State
 from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore, queues
 from pqadapters.stores.segment.queues import Key
@@ -89,6 +90,41 @@ def test_a_record_is_looked_at_by_its_id_without_all_others(tmp_path: Path, monk
         assert [record.id for record in seen] == [ready, held, late, again]
         assert [record.state for record in seen] == [State.READY, State.CLAIMED, State.DELAYED, State.DELAYED]
         assert [claim.id for claim in store.claim("q", ids=[again, late, held, again + 1, ready], limit=5)] == [ready]
+
+
+class _Running(Clock):
+    """Goes on with each look at it."""
+
+    now = 0.0
+
+    def wall(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def test_a_record_that_comes_due_while_it_is_claimed_by_its_id_is_delayed_or_ready(tmp_path: Path) -> None:
+    """Between two looks at the clock it was ready already, and among the delayed ones still."""
+    clock = _Running()
+    with SegmentStore(tmp_path, disk=ScratchDisk(), clock=clock) as store:
+        for ahead in range(2, 12):
+            (id,) = store.commit(Put("q", b"", not_before=clock.now + ahead))
+            claims = store.claim("q", ids=[id])
+            ready, delayed, claimed = store.depth("q")[:3]
+            assert (ready + delayed, claimed) == (1 - len(claims), len(claims))
+            clock.now += 20
+            store.commit(*map(Ack, claims or store.claim("q")))
+            assert store.depth("q").unfinished == 0
+
+
+def test_a_clock_that_is_set_back_makes_no_record_ready_again(tmp_path: Path) -> None:
+    clock = _Running()
+    with SegmentStore(tmp_path, disk=ScratchDisk(), clock=clock) as store:
+        due, late = store.commit(Put("q", b"", not_before=50.0), Put("q", b"", not_before=900.0))
+        clock.now = 100.0
+        assert store.depth("q")[:2] == (1, 1)
+        clock.now = 10.0
+        assert [record.state for record in store.browse("q", state=None)] == [State.READY, State.DELAYED]
+        assert [claim.id for claim in store.claim("q", ids=[due, late], limit=2)] == [due]
 
 
 def test_records_behind_one_are_looked_at_as_they_were(tmp_path: Path) -> None:
