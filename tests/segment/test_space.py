@@ -345,6 +345,20 @@ def test_a_queue_that_is_new_to_a_segment_costs_no_look_at_all_others(
     assert len(looks) < 100
 
 
+def test_puts_to_thousands_of_queues_in_turn_look_at_all_of_them_once_for_a_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each put of a queue that the last segment didn't name yet did so: with 10,000 queues 345 µs in place of 26."""
+    looks, look = list[Catalog](), Catalog.live_bytes
+    monkeypatch.setattr(Catalog, "live_bytes", lambda catalog, log: looks.append(catalog) or look(catalog, log))
+    with _open(tmp_path) as store:
+        for n in range(2000):
+            store.commit(Put(f"q{n % 500}", bytes(100)))
+            if n >= 500:
+                store.commit(Ack(store.claim(f"q{n % 500}")[0]))
+        assert len(looks) < 200
+
+
 def test_a_finalizer_asks_for_a_new_queue_while_all_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,8 @@ def put(core: Core, op: Put) -> int:
     end = offset + size + _PUT_COST
     if end > log.put_room or queue.number not in tail.names:
         check_size(payload)  # there is never room for too large a one
-        core.tidy_locked()
+        if end + space.most_of_name(op[0]) > log.put_room:  # a name alone is no reason to look at all queues
+            core.tidy_locked()
         space.make_room(log, core.catalog, size + _PUT_COST, (queue.number,))
         tail = log.tail
         offset = tail.end

@@ -164,6 +164,11 @@ def _find_room(log: Log, catalog: Catalog, size: int, shrinks: bool) -> None:
             raise
 
 
+def most_of_name(name: str) -> int:
+    """So many bytes a name takes in a segment at most."""
+    return format.FRAME_COST + format.NAME_FIELDS.size + 4 * len(name)
+
+
 def _name(catalog: Catalog, number: int) -> bytes:
     owner = catalog.by_number[number]
     return format.NAME_FIELDS.pack(number, isinstance(owner, Table)) + owner.name.encode("utf-8", "surrogatepass")
