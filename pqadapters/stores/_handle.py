@@ -88,8 +88,12 @@ class Token:
     """Stands for a handle in its core, which counts those that live: whoever is interrupted while it opens a store is
     none."""
 
-    __slots__ = ("__weakref__", "number")
+    __slots__ = ("__weakref__", "claims", "number")
+    claims: bool  #: whether it has asked for a record: else nothing is to be given back at its end
     number: int
+
+    def __init__(self) -> None:
+        self.claims = False
 
 
 class Handle:

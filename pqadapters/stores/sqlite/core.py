@@ -356,7 +356,8 @@ class Core:
             try:
                 self._settle(ahead.take_waiting(self.process), handle)
                 self.give_back_claims(ahead.pop_all(self.process), handle)
-                self._give_up(handle)
+                if token.claims:  # all that is claimed, by whomever, is looked through for it
+                    self._give_up(handle)
             except BaseException as error:  # of a disk, a lock, a signal handler: the keeper tries again
                 self.unreleased.append(handle)  # or, behind our end, whoever finds our lock free
                 self.keeper.call()

@@ -293,6 +293,7 @@ class SqliteStore(Alone):
         which nobody would have else; should that be interrupted, too, whoever comes next does."""
         core = self._core
         touched: dict[str, int | None] = {}
+        self._token.claims = True
         who = Who(core.owner(wish.patience), self._handle)
         work = Work(
             self._taking(wish, acks, who, touched, many), synced=wish.counted and self._power, timeout=wish.patience
