@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, takewhile
 from typing import Any
 
 from ...apart import this_thread
@@ -136,12 +137,14 @@ def _find_greenlet() -> Callable[[], Any] | None:
 class Own(OrderedDict[int, tuple[Claim, Any]]):
     """What one consumer holds, oldest first: record id -> (claim, item). Whoever pops an id may acknowledge it."""
 
-    __slots__ = ("asked",)  # without a `__dict__` in use its methods are found faster
+    __slots__ = ("asked", "seen")  # without a `__dict__` in use its methods are found faster
     asked: int  #: under ack="auto": the last one that it held when it last asked for more
+    seen: tuple[dict[int, int], set[int]]  #: by the `id` of an item the record's, and those of all that were looked at
 
     def __init__(self) -> None:
         super().__init__()
         self.asked = 0
+        self.seen = {}, set()
 
     def first(self) -> tuple[Claim, Any] | None:
         """The oldest, which stays there."""
@@ -152,6 +155,27 @@ class Own(OrderedDict[int, tuple[Claim, Any]]):
                 return None
             except RuntimeError:  # another thread has changed it just now
                 continue
+
+    def some(self, item: object) -> Iterator[tuple[Claim, Any]]:
+        """The oldest few, and then, without a look at all of them, that very object, should it be here."""
+        yield from list(islice(self.values(), _FEW))
+        if len(self) > _FEW and (found := self._seen(item)) is not None:
+            yield found
+
+    def _seen(self, item: object) -> tuple[Claim, Any] | None:
+        numbers, seen = self.seen
+        if len(seen) > 2 * len(self) + _FEW:  # most of them are done
+            numbers, seen = self.seen = {}, set()
+        try:
+            new = list(takewhile(lambda number: number not in seen, reversed(self)))
+        except RuntimeError:  # another thread has changed it just now: all of them will be looked at
+            return None
+        for number in new:
+            if (entry := self.get(number)) is not None:
+                numbers[id(entry[1])] = number
+        seen.update(new)
+        found = self.get(numbers.get(id(item), 0))
+        return found if found is not None and found[1] is item else None
 
     def pop_all(self, who: Consumer) -> list[tuple[Consumer, Claim, Any]]:
         """All that it holds, with its name: to be acknowledged by the caller."""
@@ -171,6 +195,7 @@ class Own(OrderedDict[int, tuple[Claim, Any]]):
         return taken
 
 
+_FEW = 64
 _NOTHING = Own()
 Entry = tuple[Consumer, Own, Claim, Any]  #: who holds it, among what, and the item
 
@@ -240,7 +265,7 @@ class Held:
         others = [each for each in list(self.by.items()) if each[0] is not me]
         for holders in (mine, others):
             for same in (_identical, _equal):
-                for entry in _entries(holders):
+                for entry in _entries(holders, item):
                     if same(entry[3], item):
                         yield entry
 
@@ -295,9 +320,13 @@ class Held:
         return frozenset(who for who in list(self.by) if who is not me and who.who is not main and not who.is_gone)
 
 
-def _entries(holders: list[tuple[Consumer, Own]]) -> Iterator[Entry]:
+def _entries(holders: list[tuple[Consumer, Own]], item: object) -> Iterator[Entry]:
+    """All of them, some twice: the more likely ones before a look at thousands."""
     for who, own in holders:
-        for claim, value in list(own.values()):
+        for claim, value in own.some(item):
+            yield who, own, claim, value
+    for who, own in holders:
+        for claim, value in list(own.values()) if len(own) > _FEW else ():
             yield who, own, claim, value
 
 
