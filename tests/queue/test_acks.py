@@ -200,7 +200,7 @@ def test_task_done_of_an_item_that_another_thread_got(place: Place) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_task_done_of_one_of_many_items_looks_at_few(order: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 50,000 in hand all were looked at for each, which took 3 to 20 ms. Those that come meanwhile are found, too."""
+    """Of 50,000 in hand all were looked at for each, which took 3 to 20 ms. What comes meanwhile is found, too."""
     looks, look = list[object](), _held._identical
 
     def note(a: object, b: object) -> bool:

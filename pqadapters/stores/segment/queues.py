@@ -24,6 +24,7 @@ from .format import PUT_COST
 from .places import Places
 
 _TRIES = 1000
+_MANY = 1000  #: records that came back
 
 #: A claim as it was handed out, with the payload that the record has now; and the token of the handle that has it.
 Held = tuple[Claim, object]
@@ -149,6 +150,9 @@ class Queue:
                 raise
 
     def _first(self, order: Order) -> int | None:
+        back = self.back
+        if len(back) > _MANY and len(back) * 8 > len(self.ready):
+            self._merge()  # to take the first of a long list moves all others
         if self.heap is not None:
             if not self.heap:
                 return None
@@ -162,6 +166,11 @@ class Queue:
         if back and not (ready and ready[0] < back[0]):
             return back[0]
         return ready[0] if ready else None
+
+    def _merge(self) -> None:
+        """Those that came back stand among the others."""
+        ready, back = deque(sorted((*self.ready, *self.back))), list[int]()
+        self.ready, self.back = ready, back  # in one run, without a call
 
     def take(self, id: int) -> None:
         """Take out an id that `first` gave, or one that is known to be ready."""
