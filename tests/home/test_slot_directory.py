@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,6 +107,21 @@ def test_a_lock_that_goes_from_hand_to_hand_is_waited_for(place: Path, monkeypat
         slots.take()
     assert caught.value.pid == 5
     assert not list(taken)
+
+
+def test_who_waits_for_a_lock_tries_less_and_less_often(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four hundred processes that put at once half were refused: they tried each 5 ms, and took both cores from
+    those whose turn it was."""
+    slots, tries, pauses = open_slots(place), count(), list[float]()
+    slots.prepare()
+    monkeypatch.setattr(module, "try_lock", lambda *args: try_lock(*args) if next(tries) >= 50 else None)
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=pauses.append))
+    slot = slots.take()
+    slot.store.close()
+    assert len(pauses) == 50
+    assert sum(pauses[-10:]) > 4 * sum(pauses[:10])
+    assert max(pauses[:3]) < 0.02
+    assert max(pauses) < 0.2
 
 
 def test_time_in_which_a_process_was_stopped_is_not_waited_for_a_lock(

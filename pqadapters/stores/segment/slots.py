@@ -27,6 +27,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ... import telling
+from ...clock import spread
 from ...errors import StoreError, StoreLocked
 from ...store import LOCK_TIMEOUT, Op, Set, Store
 from .._directory import Hold, Patience, holder, prepare_parent, refused, try_lock
@@ -41,7 +42,7 @@ logger = telling.logger("pqadapters.home")
 NOTE = "note"
 SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
 _OURS = re.compile(rf"{SLOT.pattern}|{NOTE}(\.tmp)?|{directories.LOCK}|\..*|lost\+found")
-_PAUSE = 0.005
+_PAUSE, _LONGEST_PAUSE = 0.005, 0.1  #: seconds; of hundreds that wait each takes from whoever is at it
 _QUEUE = 11  # so many times the patience with one process is had with many
 _NESTED = 500
 _LONGEST = 1 << 20  # of a note, in characters: ours have some hundreds
@@ -389,6 +390,7 @@ class Slots:
     def _wait_for_lock(self) -> Hold:
         file = os.path.join(self.directory, directories.LOCK)
         patience, whole, taken = Patience(LOCK_TIMEOUT), Patience((1 + _QUEUE) * LOCK_TIMEOUT), _taken(file)
+        pause = _PAUSE
         while True:
             hold: Hold | None = None
             try:
@@ -409,7 +411,8 @@ class Slots:
                     who = f"process {pid}" if pid else "another process"
                     raise StoreLocked(f"{self.directory} is in use by {who}; see whether it hangs", pid)
                 patience = Patience(LOCK_TIMEOUT)  # a hundred processes that start at once have it one after the other
-            time.sleep(_PAUSE)  # a file's lock can't be waited for with a limit
+            time.sleep(spread(0.5 * pause, 1.5 * pause))  # a file's lock can't be waited for with a limit
+            pause = min(1.2 * pause, _LONGEST_PAUSE)
 
 
 def _taken(lock: str) -> int | None:
