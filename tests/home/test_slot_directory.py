@@ -110,7 +110,7 @@ def test_a_lock_that_goes_from_hand_to_hand_is_waited_for(place: Path, monkeypat
 
 
 def test_who_waits_for_a_lock_tries_less_and_less_often(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of four hundred processes that put at once half were refused: they tried each 5 ms, and took both cores from
+    """Of four hundred processes that put at once many were refused: they tried each 5 ms, and took both cores from
     those whose turn it was."""
     slots, tries, pauses = open_slots(place), count(), list[float]()
     slots.prepare()

@@ -134,6 +134,9 @@ def _find_greenlet() -> Callable[[], Any] | None:
     return _current_greenlet
 
 
+_FEW = 64  #: items in hand: so many are looked at before the one that is meant is looked up
+
+
 class Own(OrderedDict[int, tuple[Claim, Any]]):
     """What one consumer holds, oldest first: record id -> (claim, item). Whoever pops an id may acknowledge it."""
 
@@ -195,7 +198,6 @@ class Own(OrderedDict[int, tuple[Claim, Any]]):
         return taken
 
 
-_FEW = 64
 _NOTHING = Own()
 Entry = tuple[Consumer, Own, Claim, Any]  #: who holds it, among what, and the item
 

@@ -16,7 +16,7 @@ from ....errors import ConditionFailed, PqadaptersError, StoreClosed, StoreError
 from ....store import Ack, Delete, Expect, Nack, Op, Set, State
 from .._jobs import wire
 from .._others import peers
-from .records import SURE, find_record
+from .records import SURE, find_record, record_at
 from .refusals import let_go
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def is_gone(backlog: Backlog, future: JobFuture) -> bool:
     if begun or backlog.closed or future._id in backlog.running or not future._record:
         return False
     with suppress(StoreError):
-        there = next(backlog.store.browse(backlog.names.jobs, state=None, after=future._record - 1), None)
+        there = record_at(backlog, future._record)
         if there is None or wire.id_of(there.payload) != future._id or _is_buried(backlog, future._id):
             _forget(backlog, future)
             return True
@@ -97,7 +97,7 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | 
                 finally:
                     backlog.added()  # who has looked meanwhile has found none
                 raise
-        waiting = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
+        waiting = record_at(backlog, record)
         if waiting is None or waiting.state is State.CLAIMED or wire.id_of(waiting.payload) != id:
             return False
         if waiting.state is State.DELAYED:
@@ -143,8 +143,8 @@ def _make_sure(backlog: Backlog, delayed: Record, id: bytes) -> bool:
 
 def _is_in_time(backlog: Backlog, delayed: Record, future: JobFuture | None) -> bool:
     """Of a tombstone that is there: whether nobody has claimed the job before, who may have failed by now."""
-    there = next(backlog.store.browse(backlog.names.jobs, state=None, after=delayed.id - 1), None)
-    if there is None or there.id != delayed.id or there.state is State.CLAIMED:
+    there = record_at(backlog, delayed.id)
+    if there is None or there.state is State.CLAIMED:
         return False
     return future is None or not future._begun
 

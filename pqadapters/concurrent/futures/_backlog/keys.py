@@ -22,7 +22,7 @@ from .._jobs.errors import UnknownJob
 from .._jobs.outcome import Kept, load
 from .._others import peers
 from .future import JobFuture
-from .records import SURE, find_record
+from .records import SURE, find_record, record_at
 from .refusals import let_go
 from .storing import put_job, undo
 
@@ -180,7 +180,7 @@ def _is_there(backlog: Backlog, id: bytes, record: int) -> bool:
     """Whether a job without a result is still on disk: where it was, or put back as another record."""
     if backlog.store.get(backlog.names.cancelled, id) == SURE:
         return False
-    found = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
+    found = record_at(backlog, record)
     if found is not None and wire.id_of(found.payload) == id:
         return True
     return find_record(backlog, backlog.names.jobs, id) is not None

@@ -17,7 +17,7 @@ from .._jobs.outcome import Kept
 from .._jobs.words import JobState
 from .cancelling import bury
 from .keys import forget
-from .records import buried, find_record, there
+from .records import buried, find_record, record_at, there
 
 if TYPE_CHECKING:
     from .backlog import Backlog
@@ -201,10 +201,8 @@ def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
     if queue == backlog.names.jobs:
         taken = {claim.id for claim in claims}
         for each in records:  # by itself: all that are delayed may be far more
-            record = None if each in taken else next(backlog.store.browse(queue, state=None, after=each - 1), None)
-            if record is None or (record.id, record.state) != (each, State.DELAYED):
-                continue
-            if bury(backlog, record):
+            record = None if each in taken else record_at(backlog, each)
+            if record is not None and record.state is State.DELAYED and bury(backlog, record):
                 backlog.forget_cancelled(wire.id_of(record.payload))
                 count += 1
     return count

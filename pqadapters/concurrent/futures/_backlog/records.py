@@ -28,6 +28,12 @@ def buried(backlog: Backlog) -> set[bytes]:
     return {id for id, word in backlog.store.scan(backlog.names.cancelled) if word == SURE}
 
 
+def record_at(backlog: Backlog, number: int) -> Record | None:
+    """The record of that id, if it is a job's, in whatever state; no other one is looked at."""
+    found = next(backlog.store.browse(backlog.names.jobs, state=None, after=number - 1), None)
+    return found if found is not None and found.id == number else None
+
+
 def find_record(backlog: Backlog, queue: str, id: bytes) -> int | None:
     """The record of a job in that queue; all of it may be looked through."""
     for record in there(backlog) if queue == backlog.names.jobs else backlog.store.browse(queue, state=None):
