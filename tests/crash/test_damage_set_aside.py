@@ -158,6 +158,19 @@ def test_i8_a_crash_while_a_commit_that_damage_has_torn_apart_is_put_right(tmp_p
                 assert b"2" * 300 + b"!" + b"2" * 399 in kept
 
 
+def test_i8_a_damaged_record_with_zeros_of_its_own_is_told_of(tmp_path: Path) -> None:
+    """A few zeros were taken for a write that was broken off: what was whole of its commit went without a word."""
+    (tmp_path / "store").mkdir()
+    store = SegmentStore(tmp_path / "store", durability=PROCESS, disk=FaultyDisk(str(tmp_path / "store")))
+    store.commit(*(Put("q", b"%d" % n * 70 + bytes(400)) for n in range(3)))
+    die(store)
+    path = tmp_path / "store" / "0000000000000001.seg"
+    path.write_bytes(path.read_bytes().replace(b"1" * 70, b"1" * 35 + b"!" + b"1" * 34))
+    records, _, damage = served(tmp_path / "store")
+    assert list(records.values()) == [b"0" * 70 + bytes(400), b"2" * 70 + bytes(400)]
+    assert [Path(item.path).name for item in damage] == [path.name]
+
+
 @pytest.mark.parametrize("zeros", [False, True])
 def test_i8_the_end_of_the_last_commit_is_damaged_in_front_of_the_mark(zeros: bool, tmp_path: Path) -> None:
     """What was whole of that commit went with it, and its ids were given again: it looked like one without an end."""

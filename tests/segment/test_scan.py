@@ -79,21 +79,35 @@ def test_the_first_number_of_a_segment_without_a_header() -> None:
     assert first_number(bytes(START), SEED, 5) == 5
 
 
+def _looks_never_written(data: bytes, start: int) -> bool:
+    return never_written(b"x" * start + data + b"x", Region(1, start, start + len(data)))
+
+
 @pytest.mark.parametrize(
-    "data",
+    ("data", "start"),
     [
-        b"",
-        b"\0abc",
-        b"abc\0",
-        b"a" + bytes(64) + b"b",
-        _frame(1, b"x" * 8, format.SYNC)[:12] + b"of a record",
-        _frame(1, bytes(8), format.PAD)[:12] + b"of a record",
+        (b"", 1030),
+        (bytes(6) + b"abc", 1530),
+        (b"abc" + bytes(6), 1533),
+        (b"a" * 512 + bytes(512) + b"b" * 20, 1024),
+        (b"a" * 100 + bytes(512) + b"b" * 20, 1436),
+        (_frame(1, b"x" * 8, format.SYNC)[:12] + b"of a record", 1030),
+        (_frame(1, bytes(8), format.PAD)[:12] + b"of a record", 1030),
     ],
 )
-def test_what_looks_never_written(data: bytes) -> None:
-    assert never_written(data)
+def test_what_looks_never_written(data: bytes, start: int) -> None:
+    assert _looks_never_written(data, start)
 
 
-@pytest.mark.parametrize("data", [b"abc", b"a" + bytes(63) + b"b", _frame(1, b"x" * 100)])
-def test_what_looks_damaged(data: bytes) -> None:
-    assert not never_written(data)
+@pytest.mark.parametrize(
+    ("data", "start"),
+    [
+        (b"abc", 1030),
+        (_frame(1, b"x" * 100), 1030),
+        (_frame(1, b"x" * 100)[:-1] + b"\0", 1030),  # one of 256 checksums
+        (b"\0" + _frame(1, b"x" * 100)[1:], 1030),
+        (b"a" * 100 + bytes(900) + b"b" * 100, 1030),
+    ],
+)
+def test_what_looks_damaged(data: bytes, start: int) -> None:
+    assert not _looks_never_written(data, start)

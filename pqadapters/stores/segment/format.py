@@ -64,7 +64,8 @@ from ...errors import FormatError
 VERSION = 1
 HEADER = struct.Struct("<8sHH16sQQdI")
 HEADER_MAGIC = b"PQASEG\r\n"
-HEADER_COPY = 512
+SECTOR = 512  #: what a drive writes as a whole, or not at all
+HEADER_COPY = SECTOR
 DATA = 1024
 
 MAGIC = b"\xabq"

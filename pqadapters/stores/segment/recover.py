@@ -225,7 +225,7 @@ class _Recovery:
 
     def _is_torn(self, segment: Segment, data: bytes, region: Region) -> bool:
         """Of bytes that no mark covers."""
-        written = not never_written(data[region.start : region.end])
+        written = not never_written(data, region)
         return not (written or was_put_aside(self._log, segment.path, region.start, region.end - region.start))
 
     def _content(self, path: str) -> bytes:

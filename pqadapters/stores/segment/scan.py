@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from zlib import crc32
 
-from .format import CRC, DATA, FRAME, FRAME_COST, FRAME_HEAD, MAGIC, PAD, SYNC, frame_at
+from .format import CRC, DATA, FRAME, FRAME_COST, FRAME_HEAD, MAGIC, PAD, SECTOR, SYNC, frame_at
 
 _ZEROS = bytes(4096)
 
@@ -99,12 +99,17 @@ def holds_later(data: bytes, region: Region, seed: int, number: int) -> bool:
     return False
 
 
-def never_written(data: bytes) -> bool:
-    """Whether bytes look like what a crash leaves of an unsynced write: with something older where blocks are missing.
+def never_written(data: bytes, region: Region) -> bool:
+    """Whether bytes look like what a crash leaves of an unsynced write: with something older where sectors are missing.
 
-    That is zeros, or the SYNC mark that the frame was written over, or a PAD that was being written itself.
+    That is zeros up to a sector's ends (fewer may be a record's own), or the SYNC mark that the frame was written over,
+    or a PAD that was being written itself.
     """
-    return not data or data[0] == 0 or data[-1] == 0 or data[:3] in _WRITTEN_OVER or bytes(64) in data
+    start, end = region.start, region.end
+    if start == end or data[start : start + 3] in _WRITTEN_OVER:
+        return True
+    first = start - start % SECTOR
+    return any(not any(data[max(start, at) : min(end, at + SECTOR)]) for at in range(first, end, SECTOR))
 
 
 _WRITTEN_OVER = (MAGIC + bytes([SYNC]), MAGIC + bytes([PAD]))
