@@ -25,8 +25,8 @@ def take(
     wanted: Iterator[int] | None = None
     if ids is not None:
         wanted = iter(_ready_ids(core, queue, ids, order))
-    elif limit > 1 and queue.heap is not None and order is not Order.RANK:
-        wanted = _against_ranks(core, queue, order)
+    elif queue.heap is not None:
+        queue.prepare(order)
     taken: list[int] = []
     run = _RUN
     try:
@@ -67,6 +67,8 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object, counted: boo
                 raise
             return plain
     taken: list[int] = []
+    if queue.heap is not None:
+        queue.prepare(order)
     try:
         claim = _next(core, queue, order, None, owner, taken)
         if counted and claim is not None:
@@ -87,12 +89,6 @@ def untake(core: Core, claims: Sequence[Claim]) -> None:
         if held is not None and held[0] is claim:  # else its handle was closed meanwhile
             _untake_all(queue, [claim.id])
             _taken(queue)
-
-
-def _against_ranks(core: Core, queue: Queue, order: Order) -> Iterator[int]:
-    """What is ready, in an order in which the heap isn't: all in one go, which is looked through for each else. Dead
-    letters of records with ranks are taken so. Without what is dropped meanwhile as damaged."""
-    return (id for id in queue.ids(order) if core.log.locate(id) is not None)
 
 
 def _is_plain(queue: Queue, order: Order) -> bool:

@@ -53,6 +53,7 @@ class Queue:
         self.ready: deque[int] = deque()
         self.back: list[int] = []
         self.heap: list[tuple[bytes, int]] | None = None
+        self.aged: deque[int] | None = None  #: what is ready in a heap, by id; None where that isn't known
         self.gone: set[int] = set()
         self.delayed: list[tuple[float, int, bytes]] = []  # a heap
         self.claimed: dict[int, Held] = {}
@@ -101,7 +102,7 @@ class Queue:
         if not_before:
             heappush(self.delayed, (not_before, id, rank))
         elif rank or self.heap is not None:
-            heappush(self._ranked(), (rank, id))
+            self._push(id, rank)
         else:
             self.ready.append(id)
 
@@ -117,13 +118,26 @@ class Queue:
     def give_back(self, id: int, rank: bytes) -> None:
         """A record that was claimed or delayed is ready again, in its place (I4)."""
         if id in self.gone:
+            aged, self.aged = self.aged, None
             self.gone.discard(id)
+            self.aged = _with(aged, id)
         elif rank or self.heap is not None:
-            heappush(self._ranked(), (rank, id))
+            self._push(id, rank)
         elif self.ready and self.ready[0] > id and not self.back:
             self.ready.appendleft(id)
         else:
             insort(self.back, id)
+
+    def _push(self, id: int, rank: bytes) -> None:
+        aged, self.aged = self.aged, None  # for as long as the two may differ: an interrupt may come in between
+        heappush(self._ranked(), (rank, id))
+        self.aged = _with(aged, id)
+
+    def prepare(self, order: Order) -> None:
+        """Before one is taken from a heap: in another order than its own, as dead letters of records with ranks are,
+        the next ones are found without a look at all."""
+        if order is not Order.RANK and self.aged is None:
+            self.aged = deque(self.ids(Order.OLDEST))
 
     def _ranked(self) -> list[tuple[bytes, int]]:
         if self.heap is None:
@@ -141,6 +155,7 @@ class Queue:
             if id is None or id not in self.gone:
                 return id
             try:
+                self.aged = None
                 if self._drop(id):
                     self.gone.discard(id)
                 else:
@@ -158,6 +173,8 @@ class Queue:
                 return None
             if order is Order.RANK:
                 return self.heap[0][1]
+            if self.aged is not None:
+                return self.aged[-1 if order is Order.NEWEST else 0] if self.aged else None
             ids = (id for _, id in self.heap)  # ranked queues are read by rank; this is the rare other way
             return max(ids) if order is Order.NEWEST else min(ids)
         ready, back = self.ready, self.back
@@ -174,10 +191,12 @@ class Queue:
 
     def take(self, id: int) -> None:
         """Take out an id that `first` gave, or one that is known to be ready."""
+        aged, self.aged = self.aged, None
         if not self._drop(id):
             self.gone.add(id)
             if len(self.gone) > 1000 + len(self) // 2:
                 self.sweep()
+        self.aged = _without(aged, id)
 
     def _drop(self, id: int) -> bool:
         """Remove the entry if it stands at an end."""
@@ -253,6 +272,22 @@ class Queue:
             entries.sort()
         found = [id for id in entries if id not in self.gone] if self.gone else entries
         return found[::-1] if order is Order.NEWEST else found
+
+
+def _with(aged: deque[int] | None, id: int) -> deque[int] | None:
+    """None where it would stand in the middle."""
+    if aged is None or (aged and aged[0] < id < aged[-1]):
+        return None
+    (aged.append if not aged or id > aged[-1] else aged.appendleft)(id)
+    return aged
+
+
+def _without(aged: deque[int] | None, id: int) -> deque[int] | None:
+    """None where it stood in the middle."""
+    if not aged or id not in (aged[0], aged[-1]):
+        return None
+    (aged.popleft if aged[0] == id else aged.pop)()
+    return aged
 
 
 class Key(NamedTuple):
