@@ -84,6 +84,11 @@ def test_stats_tell_the_age_of_what_a_sink_has_in_hand(place: str, listen: Liste
     assert listener.stats()["oldest_age"] is None
 
 
+def test_stats_tell_the_age_of_the_oldest_of_all() -> None:
+    found = looking._sum(Depth(1, oldest_age=2.0), None, Depth(2, bytes=5, oldest_age=7.0), Depth())
+    assert found == {"depth": 3, "bytes": 5, "oldest_age": 7.0}
+
+
 def test_stats_tell_the_age_of_what_waits_for_its_next_try(place: str, listen: Listen) -> None:
     refusing = Noting(lambda message: ValueError("no"))
     logger = logger_of(QueueHandler(place))

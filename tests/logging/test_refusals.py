@@ -221,6 +221,19 @@ def test_a_record_that_another_installation_reads_waits_for_it(
     assert [sorted(each.messages) for each in noting] == [["as JSON", *_numbers(0, 3)]] * sinks
 
 
+def test_such_a_record_is_looked_at_now_and_then() -> None:
+    """With the longest of the pauses in between: nothing that the program does makes it readable."""
+
+    def loads(data: bytes) -> logging.LogRecord:
+        raise records.NotReadHere("another one's")
+
+    store, codec = MemoryStore(), cast(Codec, SimpleNamespace(loads=loads))
+    store.commit(Put("q", b""))
+    sink = Sink(Noting(), backoff=(0.001, PATIENCE))
+    Post("it", sink, codec, False, threading.Event(), Owed()).work_off(store, "q")
+    assert (store.depth("q").delayed, sink.last_error) == (1, "another one's")
+
+
 def test_the_standard_librarys_listener_goes_on_behind_a_record_that_cannot_be_read(place: str) -> None:
     """Its thread died of the error, and nothing was delivered any more; a loop of the program's own acknowledged
     another record than it had."""

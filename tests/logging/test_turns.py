@@ -120,6 +120,28 @@ def test_the_turn_in_a_store_says_nothing_of_the_next_one() -> None:
     assert not ours.is_ours(stopping)
 
 
+def test_of_two_that_make_the_turn_of_a_store_at_once_one_has_it() -> None:
+    """Neither finds one; the second is told so when it writes its own down."""
+
+    class Racing(MemoryStore):
+        too_early = False
+
+        def get(self, table: str, key: bytes) -> bytes | None:
+            was, self.too_early = self.too_early, False
+            return None if was else super().get(table, key)
+
+    spool: Any = SimpleNamespace(shared=True, store=Racing(), names=SimpleNamespace(turn="turn"))
+    stopping = threading.Event()
+    first, second = Turn(spool, Owed()), Turn(spool, Owed())
+    assert first.is_ours(stopping)
+    stopping.set()  # so the second doesn't wait for it
+    spool.store.too_early = True
+    assert not second.is_ours(stopping)
+    stopping.clear()
+    first.give_up()
+    assert second.is_ours(stopping)
+
+
 def test_who_has_lost_the_turn_works_off_nothing_of_a_sink(tmp_path: Path) -> None:
     """A process that was stopped goes on with any of its threads: that of a sink claimed what was another one's."""
     queue, noting = SpoolQueue(tmp_path / "spool"), Noting()
