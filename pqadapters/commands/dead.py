@@ -8,16 +8,16 @@ from typing import Any
 import click
 
 from ..errors import ConditionFailed
+from ..portions import parts_of
 from ..sight import Sight
 from ..store import DEAD, Ack, Claim, Nack, Op, Put, Store
 from . import options
 from .failures import Failure, told
 from .places import Place, find, opened, seen
 from .queues import chosen, letters_of
-from .records import Decode, decoder, letters_in, show
+from .records import Decode, Sizes, decoder, letters_in, show, sizes_of
 from .screen import Screen, print_json
 
-_AT_ONCE = 1000
 _ALL = "all"
 
 
@@ -78,24 +78,23 @@ def _look(sight: Sight, queue: str | None, decode: Decode) -> list[dict[str, Any
 
 
 def _requeue(path: Place, queue: str | None, ids: set[int] | None, as_json: bool) -> None:
-    from ..concurrent.futures._commands import is_job, requeue  # with all that it imports
+    from ..concurrent.futures._commands import requeue  # with all that it imports
 
-    def look(sight: Sight) -> dict[str, dict[int, bool]]:
-        return {name: {each.id: is_job(each.payload) for each in sight.browse(name, state=None)}
-                for name in _queues(sight, queue)}
+    def look(sight: Sight) -> dict[str, Sizes]:
+        return {name: sizes_of(sight.browse(name, state=None)) for name in _queues(sight, queue)}
 
     letters = seen(path, look)
-    known = {id for each in letters.values() for id in each}
+    known = {id for each in letters.values() for sizes in each.values() for id in sizes}
     if ids is not None and not ids <= known:
         raise Failure(f"{path} has no dead letter {min(ids - known)}; nothing was changed")
     done = equal = 0
     with opened(path) as store:
         for name, each in letters.items():
-            wanted = [id for id, job in each.items() if not job and (ids is None or id in ids)]
-            jobs = [id for id, job in each.items() if job and (ids is None or id in ids)]
+            wanted = ({id: each[job][id] for id in each[job] if ids is None or id in ids} for job in (False, True))
+            items, jobs = map(parts_of, wanted)
             done += requeue(store, name, jobs) if jobs else 0
-            for at in range(0, len(wanted), _AT_ONCE):
-                back, stay = _put_back(store, name, wanted[at : at + _AT_ONCE])
+            for part in items:
+                back, stay = _put_back(store, name, part)
                 done, equal = done + back, equal + stay
     if as_json:
         print_json({"put_back": done})

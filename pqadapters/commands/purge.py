@@ -9,6 +9,7 @@ from itertools import chain
 import click
 
 from ..errors import ConditionFailed
+from ..portions import parts_of
 from ..sight import Sight
 from ..store import Claim, State, Store
 from ..wording import escaped
@@ -16,8 +17,7 @@ from . import options
 from .failures import Failure, told
 from .places import find, opened, seen
 from .queues import chosen, letters_of
-
-_AT_ONCE = 1000
+from .records import Sizes, sizes_of
 
 
 @click.command()
@@ -32,31 +32,27 @@ def purge(place: str, queue: str | None, dead: bool, yes: bool) -> None:
     It needs a database, a server, or a directory that no process holds. What a process has claimed stays, and so do
     delayed records and what is put meanwhile.
     """
-    from ..concurrent.futures._commands import is_job  # with all that it imports
-    from ..concurrent.futures._commands import purge as purge_jobs
+    from ..concurrent.futures._commands import purge as purge_jobs  # with all that it imports
 
     path = find(place)
 
-    def look(sight: Sight) -> tuple[str, dict[bool, list[int]]]:
+    def look(sight: Sight) -> tuple[str, Sizes]:
         name = chosen(sight, queue)
         name = letters_of(name) if dead else name
         if sight.kind == "directory" and sight.pids:
             holder = f"process {sight.pids[0]}" if sight.pids[0] else "another process"
             raise Failure(f"{path} is held by {holder}: end it first. Nothing was removed")
-        found: dict[bool, list[int]] = {False: [], True: []}
-        for record in sight.browse(name, state=State.READY):
-            found[is_job(record.payload)].append(record.id)
-        return name, found
+        return name, sizes_of(sight.browse(name, state=State.READY))
 
     name, found = seen(path, look)
-    ids, jobs = found[False], found[True]
-    count = len(ids) + len(jobs)
+    items, jobs = parts_of(found[False]), parts_of(found[True])
+    count = sum(map(len, found.values()))
     if not count:
         click.echo("nothing to remove")
         return
     _ask(f"Remove {count} {'dead letters' if dead else 'records'} of {escaped(name)!r} in {escaped(str(path))}?", yes)
     with opened(path) as store:
-        click.echo(f"{_remove(store, name, ids) + (purge_jobs(store, name, jobs) if jobs else 0)} removed")
+        click.echo(f"{_remove(store, name, items) + (purge_jobs(store, name, jobs) if jobs else 0)} removed")
 
 
 def _ask(question: str, yes: bool) -> None:
@@ -67,10 +63,9 @@ def _ask(question: str, yes: bool) -> None:
     click.confirm(question, abort=True)
 
 
-def _remove(store: Store, name: str, ids: list[int]) -> int:
+def _remove(store: Store, name: str, parts: list[list[int]]) -> int:
     count = 0
-    for at in range(0, len(ids), _AT_ONCE):
-        wanted = ids[at : at + _AT_ONCE]
+    for wanted in parts:
         claims = store.claim(name, ids=wanted, limit=len(wanted))
         if claims:
             _end(store, claims)

@@ -20,6 +20,18 @@ def decoder(length: int, format: str, unpickle: bool) -> Decode:
     return lambda payload: shown(payload, length, format=format, unpickle=unpickle)
 
 
+Sizes = dict[bool, dict[int, int]]  #: of records in bytes, by their ids: of items, and (True) of executors' jobs
+
+
+def sizes_of(records: Iterable[Record]) -> Sizes:
+    from ..concurrent.futures._commands import is_job  # with all that it imports
+
+    found: Sizes = {False: {}, True: {}}
+    for record in records:
+        found[is_job(record.payload)][record.id] = len(record.payload)
+    return found
+
+
 def rows_of(records: Iterable[Record], count: int | None, decode: Decode) -> list[dict[str, Any]]:
     """The first records, each as a program gets it."""
     return [_row(record, decode(record.payload)) for record in islice(records, count)]

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import live, telling
 from ..errors import PqadaptersError, StoreError
 from ..opening import open_estate
+from ..portions import portions
 from ..store import Ack, Claim, Nack, Op, Order, Put, Record, Set, Store, dead_queue
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class _Mover:
             _log.error("%s can't be read, and stays where it is: %s", estate.directory, error)
 
     def _move(self, entries: Iterator[_Entry]) -> None:
-        while batch := _batch(entries):
+        for batch in portions(entries, lambda entry: entry.size, count=_RECORDS, most=_BYTES):
             own = [entry.id for entry in batch if entry.estate is None]
             claims: list[Claim] = []
             try:
@@ -183,17 +184,6 @@ def _put_again(claim: Claim) -> tuple[Op, Op]:
     """At the end of the queue; our claim of it is no attempt."""
     put = Put(claim.queue, claim.payload, claim.rank, attempts=claim.attempt - 1, put_at=claim.put_at, note=claim.note)
     return put, Ack(claim)
-
-
-def _batch(entries: Iterator[_Entry]) -> list[_Entry]:
-    batch: list[_Entry] = []
-    size = 0
-    for entry in entries:
-        batch.append(entry)
-        size += entry.size
-        if len(batch) >= _RECORDS or size >= _BYTES:
-            break
-    return batch
 
 
 class _Reader:

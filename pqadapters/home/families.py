@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import live, telling
 from ..durability import Durability, Survives
 from ..opening import member_of, open_locks
+from ..portions import portions
 from ..store import Ack, Claim, Delete, Op, Order, Put, Record, Set, Store, dead_queue
 from .adoption import bury_all, drop_left_behind
 from .application import application
@@ -237,7 +238,8 @@ def _merge(queues: list[str], target: str, store: Store) -> None:
     first = next(entries, None)
     if first is not None:
         own = _records(target, store, behind=first[0])
-        for batch in _batches(heapq.merge([first], entries, own, key=lambda entry: entry[0])):
+        found = (record for _, record in heapq.merge([first], entries, own, key=lambda entry: entry[0]))
+        for batch in portions(found, lambda record: len(record.payload), count=_RECORDS, most=_BYTES):
             store.commit(*_moved(batch, target, store))
 
 
@@ -252,19 +254,6 @@ def _records(queue: str, store: Store, behind: float = -1.0) -> Iterator[tuple[f
         time = max(time, record.put_at)
         if time > behind and not live.is_live(record.payload):
             yield time, record
-
-
-def _batches(entries: Iterator[tuple[float, Record]]) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    size = 0
-    for _, record in entries:
-        batch.append(record)
-        size += len(record.payload)
-        if len(batch) >= _RECORDS or size >= _BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _moved(batch: list[Record], target: str, store: Store) -> list[Op]:

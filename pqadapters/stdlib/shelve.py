@@ -26,6 +26,7 @@ from typing import Any, TypeVar, cast, overload
 from ..durability import Durability, Survives
 from ..errors import StoreError
 from ..opening import begin_conversion, given, move_database, remove_database
+from ..portions import portions
 from ..serializers.connections import without_connections
 from ..serializers.signed import GIVE, Key, Seal, hint, seal_for, unsigned
 from ..store import Capabilities, Set, Store
@@ -46,7 +47,6 @@ T = TypeVar("T")
 V = TypeVar("V")
 Pickler, Unpickler = pickle.Pickler, pickle.Unpickler  # programs put others in their place
 _PICKLER, _UNPICKLER = Pickler, Unpickler
-_AT_ONCE = 1000  #: keys that are moved in one commit
 
 
 class Shelf(stdlib.Shelf[V]):
@@ -476,14 +476,9 @@ def _move_over(path: str, progress: Callable[[int], None]) -> int:
 
 
 def _copy(pairs: Iterator[tuple[bytes, bytes]], table: Table, progress: Callable[[int], None]) -> int:
-    count, ops = 0, []
-    for key, value in pairs:
-        ops.append(Set(table.name, key, value))
-        count += 1
-        if len(ops) == _AT_ONCE:
-            table.store.commit(*ops)
-            progress(len(ops))
-            ops = []
-    table.store.commit(*ops)
-    progress(len(ops))
+    count = 0
+    for some in portions(pairs, lambda pair: len(pair[1])):
+        table.store.commit(*[Set(table.name, key, value) for key, value in some])
+        progress(len(some))
+        count += len(some)
     return count

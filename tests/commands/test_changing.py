@@ -16,10 +16,13 @@ import pytest
 from pqadapters import PDict
 from pqadapters.commands import places
 from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor
+from pqadapters.opening import open_store
 from pqadapters.persistqueue import FILOSQLiteAckQueue, SQLiteAckQueue, UniqueAckQ, UniqueQ
 from pqadapters.persistqueue._removal import removal
 from pqadapters.persistqueue._rows import KEY, TICKET
 from pqadapters.store import Ack, Nack, Put
+from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.sqlite import SqliteStore
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
 from tests.commands.conftest import path_of
 from tests.executors import work
@@ -164,6 +167,40 @@ def test_purge_of_many(tmp_path: Path) -> None:
     assert out("purge", tmp_path / "q", "--yes") == "2500 removed\n"
     with queue(path=tmp_path / "q") as q:
         assert q.empty()
+
+
+@pytest.mark.parametrize("command", [("purge", "--yes"), ("dead", "--requeue", "all")])
+@pytest.mark.parametrize("jobs", [False, True])
+def test_large_records_are_in_memory_a_few_at_a_time(
+    url: str, command: tuple[str, ...], jobs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand were, of whatever size."""
+    with ThreadPoolExecutor(1, store=url, recover="manual") as executor:
+        executor._backlog.added = lambda: True  # and begins nothing
+        for _ in range(3):
+            executor.submit(work.note, "x")
+        executor.shutdown(drain=False)
+    with open_store(url) as store:
+        claims = store.claim("default", limit=3)
+        payloads = [claim.payload if jobs else b"an item" for claim in claims]
+        store.commit(*map(Ack, claims), *[Put("default", payload) for payload in payloads])
+        if command[0] == "dead":
+            store.commit(*[Nack(claim, dead="no") for claim in store.claim("default", limit=3)])
+    taken: list[int] = []
+    for kind in (SegmentStore, SqliteStore):
+        monkeypatch.setattr(kind, "claim", _counting(kind.claim, taken))
+    monkeypatch.setattr("pqadapters.portions.BYTES", 1)
+    assert out(command[0], path_of(url), *command[1:]) in ("3 removed\n", "3 put back\n")
+    assert max(taken) == 1
+
+
+def _counting(claim: Any, taken: list[int]) -> Any:
+    def counting(*arguments: Any, **options: Any) -> Any:
+        found = claim(*arguments, **options)
+        taken.append(len(found))
+        return found
+
+    return counting
 
 
 def test_what_is_put_or_done_meanwhile(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

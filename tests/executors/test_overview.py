@@ -178,7 +178,7 @@ def test_what_a_requeue_has_put_back_is_begun_where_it_is_broken_off(
         return commit(*ops, **options)
 
     monkeypatch.setattr(backlog, "commit", refusing)
-    monkeypatch.setattr(overview, "_MANY", 1)
+    monkeypatch.setattr("pqadapters.portions.COUNT", 1)
     with pytest.raises(StoreUnreachable):
         executor.requeue()
     assert store.wait("default", lambda depth: not depth.unfinished, work.PATIENCE)
@@ -229,7 +229,7 @@ def test_each_delayed_job_is_looked_at_a_few_times_when_all_are_purged(
         return record(core, queue, id, state)
 
     monkeypatch.setattr(looks, "record", counted)
-    monkeypatch.setattr(overview, "_MANY", 2)
+    monkeypatch.setattr("pqadapters.portions.COUNT", 2)
     assert executor.purge("delayed") == len(futures)
     assert len(looked) <= 4 * len(futures)
 

@@ -121,12 +121,18 @@ def test_it_is_moved_over(old: tuple[str, str]) -> None:
         shelve.migrate(path)
 
 
-def test_it_is_moved_over_in_several_commits(old: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "first"), [("COUNT", 3), ("BYTES", 1)])
+def test_it_is_moved_over_in_several_commits(
+    old: tuple[str, str], monkeypatch: pytest.MonkeyPatch, limit: str, first: int
+) -> None:
+    """A thousand values of some megabytes each were to fit into one, and into memory."""
     path, kind = old
     before = _items(path, kind)
-    monkeypatch.setattr(shelve, "_AT_ONCE", 3)
+    monkeypatch.setattr(f"pqadapters.portions.{limit}", first)
     moved: list[int] = []
-    assert (shelve.migrate(path, progress=moved.append), moved) == (len(before), [3, len(before) - 3])
+    assert (shelve.migrate(path, progress=moved.append), moved[0]) == (len(before), first)
+    assert sum(moved) == len(before)
+    assert max(moved) == first
     with shelve.open(path) as shelf:
         assert dict(shelf) == before
 

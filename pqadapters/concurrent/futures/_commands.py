@@ -4,7 +4,7 @@ that wait for it are told. The store is the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,6 @@ from .thread import ThreadPoolExecutor
 if TYPE_CHECKING:
     from ._backlog.backlog import Backlog
 
-_MANY = 500
-
 
 def is_job(payload: bytes) -> bool:
     """Whether an executor has put it there."""
@@ -30,17 +28,16 @@ def is_job(payload: bytes) -> bool:
     return call[:1] == b"\x80" and call[-1:] == b"."
 
 
-def purge(store: Store, queue: str, records: list[int]) -> int:
-    """Away with these records of a queue of jobs, or of their dead letters. Returns how many."""
+def purge(store: Store, queue: str, parts: Iterable[list[int]]) -> int:
+    """Away with these records of a queue of jobs, or of their dead letters, a part at a time. Returns how many."""
     with _backlog(store, queue) as backlog:
-        parts = (records[at : at + _MANY] for at in range(0, len(records), _MANY))
         return sum(overview.purge_records(backlog, queue, part) for part in parts)
 
 
-def requeue(store: Store, letters: str, records: list[int]) -> int:
-    """Back with these dead letters. Returns how many."""
+def requeue(store: Store, letters: str, parts: Iterable[list[int]]) -> int:
+    """Back with these dead letters, a part at a time. Returns how many."""
     with _backlog(store, letters) as backlog:
-        return overview.requeue_records(backlog, records)
+        return overview.requeue_records(backlog, parts)
 
 
 @contextmanager

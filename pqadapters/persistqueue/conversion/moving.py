@@ -18,6 +18,7 @@ from typing import Any
 
 from ... import live
 from ...errors import ConditionFailed, StoreError, StoreLocked, StoreRefused, StoreUnreachable, TooLarge
+from ...portions import portions
 from ...rank import rank
 from ...serializers import pickle
 from ...serializers.signed import Seal, seal_for, unsigned
@@ -33,7 +34,7 @@ from .unique import owe
 MOVED = "pqadapters.moved-here"  #: table of a store: source -> JSON: how many in each state, and which
 _WHICH = "sha256"  #: in it: a digest of them all
 _RESERVED = "pqadapters.reserved-ids"  #: queue of records whose ids are given to items that aren't records
-_AT_ONCE, _BYTES = 1000, 4 << 20  #: of one commit
+_AT_ONCE = 1000  #: of one commit
 _NOBODY = KEY.pack(0)  #: the holder of an item that a process had which is gone
 _PICKLED = b"p"  #: how a mapping's value begins
 _LOWEST = rank(-math.inf)[0]
@@ -135,7 +136,7 @@ class Mover:
                 self._acknowledged(table, states, status, batch, counts)
             return
         state = SET if table.kind in MAPPINGS else WAITING
-        for batch in _batches(rest):
+        for batch in portions(rest, _size, count=_AT_ONCE):
             ops = [op for item in batch for op in self._ops(table, item)]
             self._commit(table.target, counts, state, batch, ops)
 
@@ -226,23 +227,14 @@ def _rank(priority: Any) -> bytes:
     return _LOWEST if priority is None else rank(priority)[0]
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    batch: list[Item] = []
-    size = 0
-    for item in items:
-        batch.append(item)
-        size += len(item.payload)
-        if len(batch) >= _AT_ONCE or size >= _BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _size(item: Item) -> int:
+    return len(item.payload)
 
 
 def _runs(items: Iterable[Item]) -> Iterator[tuple[int, list[Item]]]:
     """Batches of items of one status, as they follow each other."""
     for status, run in groupby(items, key=lambda item: status_of(item.mark)):
-        for batch in _batches(run):
+        for batch in portions(run, _size, count=_AT_ONCE):
             yield status, batch
 
 

@@ -9,10 +9,11 @@ about it.
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 
 from ...errors import ConditionFailed
 from ...interrupts import is_fault
+from ...portions import portions
 from ...serializers import Serializer
 from ...store import Ack, Claim, Nack, Op, Put, Set, Store, Update
 from .._digests import digest, owed
@@ -50,12 +51,12 @@ class _Work:
         self.read = self.failed = 0  #: items
 
     def run(self) -> None:
-        waiting = (record.id for record in self._store.browse(self._queue) if record.rank in _ITEMS)
-        while ids := list(islice(waiting, _AT_ONCE)):
+        waiting = (record for record in self._store.browse(self._queue) if record.rank in _ITEMS)
+        for records in portions(waiting, lambda record: len(record.payload), count=_AT_ONCE):
+            ids = [record.id for record in records]
             self._records(self._store.claim(self._queue, ids=ids, limit=len(ids)))
-        rows = self._store.scan(self._rows)
-        while batch := list(islice(rows, _AT_ONCE)):
-            self._all_or_each([self._row(key, data) for key, data in batch])
+        for rows in portions(self._store.scan(self._rows), lambda row: len(row[1]), count=_AT_ONCE):
+            self._all_or_each([self._row(key, data) for key, data in rows])
 
     def _records(self, claims: list[Claim]) -> None:
         for_each = [[*self._record(claim), Nack(claim)] for claim in claims]

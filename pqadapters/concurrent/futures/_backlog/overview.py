@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +10,7 @@ from ....astray import give_back
 from ....choosing import choice
 from ....clock import SYSTEM
 from ....errors import LeaseLost
+from ....portions import parts_of
 from ....store import Ack, Delete, Op, Put, Record, State
 from .._jobs import wire
 from .._jobs.options import Options
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from .backlog import Backlog
 
 _STATES = {State.READY: JobState.PENDING, State.DELAYED: JobState.DELAYED, State.CLAIMED: JobState.RUNNING}
-_MANY = 500
 
 
 class JobInfo(NamedTuple):
@@ -110,25 +110,22 @@ def _info(backlog: Backlog, record: Record, state: JobState) -> JobInfo:
 
 def requeue(backlog: Backlog, job_id: str | None) -> int:
     """Put a parked job, or all of them, back at the end of the backlog, with no attempt counted. Returns how many."""
-    ids = None
-    if job_id is not None:
-        record = find_record(backlog, backlog.names.dead, wire.id_from(job_id))
-        if record is None:
-            return 0
-        ids = [record]
-    return requeue_records(backlog, ids)
+    if job_id is None:
+        return requeue_records(backlog, None)
+    record = find_record(backlog, backlog.names.dead, wire.id_from(job_id))
+    return 0 if record is None else requeue_records(backlog, [[record]])
 
 
-def requeue_records(backlog: Backlog, ids: list[int] | None) -> int:
-    """The same with these dead letters, or all that there are now: of what is parked again meanwhile it would find no
-    end."""
+def requeue_records(backlog: Backlog, parts: Iterable[list[int]] | None) -> int:
+    """The same with these dead letters, a part at a time, or all that there are now: of what is parked again meanwhile
+    it would find no end."""
     count = 0
     backlog.open()  # what claims there is known from then on
-    if ids is None:
-        ids = [record.id for record in backlog.store.browse(backlog.names.dead)]
+    if parts is None:
+        parts = parts_of({record.id: len(record.payload) for record in backlog.store.browse(backlog.names.dead)})
     try:
-        for at in range(0, len(ids), _MANY):
-            count += _put_back(backlog, ids[at : at + _MANY])
+        for part in parts:
+            count += _put_back(backlog, part)
     finally:
         if count:
             backlog.recovering = True
@@ -177,8 +174,8 @@ def purge(
         found = backlog.store.browse(queue)
     else:
         found = there(backlog, State.DELAYED if wanted is JobState.DELAYED else State.READY)
-    records = [record.id for record in found if record.put_at <= before]
-    return sum(purge_records(backlog, queue, records[at : at + _MANY]) for at in range(0, len(records), _MANY))
+    parts = parts_of({record.id: len(record.payload) for record in found if record.put_at <= before})
+    return sum(purge_records(backlog, queue, part) for part in parts)
 
 
 def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:

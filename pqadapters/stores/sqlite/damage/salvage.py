@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Any
 from zlib import crc32
 
 from ....durability import Survives
 from ....errors import DiskError, StoreRefused
+from ....portions import portions
 from ....store import Op, Put, Set
 from ..beside import check_apart, check_free
 from ..schema import DELAYED, IDS, is_whole, is_whole_entry, name_text
@@ -195,15 +195,14 @@ def _readable(source: str) -> Iterator[None]:
         raise DiskError(error.errno, f"can't be read: {os.strerror(error.errno or 0)}", name) from error
 
 
+def _size(op: Op) -> int:
+    return len(op.payload) if isinstance(op, Put) else len(op.value) if isinstance(op, Set) else 0
+
+
 def _put(found: _All, new: str) -> None:
     with SqliteStore(new, durability=Survives.PROCESS) as store:
-        batch: list[Any] = []
-        for op in found.ops():
-            batch.append(op)
-            if len(batch) == _AT_ONCE:
-                store.commit(*batch)
-                batch = []
-        store.commit(*batch)
+        for ops in portions(found.ops(), _size, count=_AT_ONCE):
+            store.commit(*ops)
         store.checkpoint()
 
 
