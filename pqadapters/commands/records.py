@@ -1,4 +1,4 @@
-"""Records as `peek` and `dead` show them."""
+"""Records as `peek` and `dead` show them, and what is remembered of those that `purge` and `dead` take."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ Sizes = dict[bool, dict[int, int]]  #: of records in bytes, by their ids: of ite
 
 
 def sizes_of(records: Iterable[Record]) -> Sizes:
+    """Of all of them, for `portions.parts_of`."""
     from ..concurrent.futures._commands import is_job  # with all that it imports
 
     found: Sizes = {False: {}, True: {}}

@@ -290,6 +290,30 @@ def test_a_unique_queue_knows_its_items_again(path: str, name: str) -> None:
         assert q.put(item)
 
 
+@pytest.mark.parametrize("got", [False, True])
+def test_a_unique_queues_items_are_read_again_a_few_at_a_time(
+    path: str, got: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q = old.UniqueAckQ(path)
+    for number in range(3):
+        q.put({"z": number, "y": 0})
+        if got:
+            q.ack(q.get())
+    q.close()
+    name, at_once = "_all_or_each" if got else "_records", list[int]()
+    real = getattr(unique._Work, name)
+
+    def counting(work: unique._Work, some: list[Any]) -> None:
+        at_once.append(len(some))
+        real(work, some)
+
+    monkeypatch.setattr(unique._Work, name, counting)
+    monkeypatch.setattr("pqadapters.portions.BYTES", 1)
+    with ours.UniqueAckQ(path) as again:
+        assert [again.put({"y": 0, "z": number}) for number in range(3)] == [None] * 3
+    assert at_once == [1, 1, 1]
+
+
 def test_a_unique_queue_and_the_wrong_serializer(path: str) -> None:
     """Whoever comes with the right one still finds equal items."""
     theirs.database(path, old.UniqueQ, [{"b": 1, "a": 2}])

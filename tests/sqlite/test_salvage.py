@@ -10,11 +10,12 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pqadapters.errors import DiskError, StoreRefused
-from pqadapters.store import Ack, Order, Put
+from pqadapters.store import Ack, Op, Order, Put
 from pqadapters.stores.sqlite import SqliteStore, salvage
 from pqadapters.stores.sqlite.damage.pages import Pages
 from pqadapters.stores.sqlite.damage.salvaged import Salvaged
@@ -34,6 +35,21 @@ def test_salvage_brings_out_all_of_a_healthy_database_in_its_order(database: Pat
                 pairs = zip(old.browse(queue, order=order), new.browse(queue, order=order), strict=True)
                 assert all(a[3:] == b[3:] for a, b in pairs)
         assert list(old.scan("t")) == list(new.scan("t"))
+
+
+def test_salvage_puts_large_records_a_few_at_a_time(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fill(database, 40)
+    commits: list[int] = []
+    commit = SqliteStore.commit
+
+    def counting(store: SqliteStore, *ops: Op, **options: Any) -> Any:
+        commits.append(len(ops))
+        return commit(store, *ops, **options)
+
+    monkeypatch.setattr(SqliteStore, "commit", counting)
+    monkeypatch.setattr("pqadapters.portions.BYTES", 1)
+    assert salvage(database, to=database.with_name("new.db")) == Salvaged(len(whole), 40, 0)
+    assert (sum(commits), max(commits)) == (len(whole) + 40, 2)  # one of the values has no bytes
 
 
 def test_salvage_of_a_store_that_is_open_keeps_its_locks(database: Path) -> None:

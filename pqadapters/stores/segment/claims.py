@@ -25,8 +25,6 @@ def take(
     wanted: Iterator[int] | None = None
     if ids is not None:
         wanted = iter(_ready_ids(core, queue, ids, order))
-    elif queue.heap is not None:
-        queue.prepare(order)
     taken: list[int] = []
     run = _RUN
     try:
@@ -67,8 +65,6 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object, counted: boo
                 raise
             return plain
     taken: list[int] = []
-    if queue.heap is not None:
-        queue.prepare(order)
     try:
         claim = _next(core, queue, order, None, owner, taken)
         if counted and claim is not None:
@@ -179,6 +175,8 @@ def _next(
 ) -> Claim | None:
     """The next record that is whole; damaged ones are put aside on the way."""
     while True:
+        if wanted is None and queue.heap is not None:
+            queue.prepare(order)  # for each: to put a damaged record aside has undone it
         id = queue.first(order) if wanted is None else next(wanted, None)
         if id is None:
             return None

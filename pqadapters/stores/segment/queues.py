@@ -2,7 +2,8 @@
 
 Ready records are kept by id alone, eight bytes and an int each: payloads stay on disk. Order by id costs nothing
 to keep, so a queue is a deque (`ready`) with a short sorted list of those that came back (`back`); the first
-record with a rank turns it into a heap of (rank, id).
+record with a rank turns it into a heap of (rank, id). Who takes from that by age has the ids in their order beside
+it (`aged`), for as long as they are taken, put and given back at their ends.
 
 Claims by id take a record out of the middle. Its entry stays behind and is skipped later: `gone` has its id.
 """
@@ -135,7 +136,7 @@ class Queue:
 
     def prepare(self, order: Order) -> None:
         """Before one is taken from a heap: in another order than its own, as dead letters of records with ranks are,
-        the next ones are found without a look at all."""
+        the next ones are found without a look at all of them for each."""
         if order is not Order.RANK and self.aged is None:
             self.aged = deque(self.ids(Order.OLDEST))
 
@@ -155,7 +156,6 @@ class Queue:
             if id is None or id not in self.gone:
                 return id
             try:
-                self.aged = None
                 if self._drop(id):
                     self.gone.discard(id)
                 else:
