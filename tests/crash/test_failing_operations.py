@@ -42,7 +42,7 @@ def _turns(player: Player) -> Iterator[Callable[[], object]]:
             yield player.checkpoint
         if turn == 5:
             yield lambda: _open_again(player)
-        if turn == 7:
+        if turn == 9:
             return
 
 

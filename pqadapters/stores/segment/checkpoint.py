@@ -124,6 +124,7 @@ class Saved(NamedTuple):
     head: dict[str, Any]
     body: memoryview
     store: bytes
+    size: int
     segment: int
     offset: int
     next: int
@@ -150,7 +151,7 @@ def read(directory: str) -> Saved | None:
         numbers = [*small, *(entry[0] for entry in head["segments"])]
         if not all(type(number) is int and 0 < number < 1 << 63 for number in numbers):
             return None
-        return Saved(head, memoryview(data)[start:-4], bytes.fromhex(head["store"]), *small)
+        return Saved(head, memoryview(data)[start:-4], bytes.fromhex(head["store"]), len(data), *small)
     except Exception:  # whatever it holds: it is a shortcut, and there is the long way
         return None
 
@@ -190,6 +191,7 @@ def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> N
     log.synced = log.next - 1
     log.more_bytes = _number(_number(head["live_bytes"]) - catalog.live_bytes(log))
     log.key_bytes = sum(sum(map(len, table.keys)) for table in catalog.tables.values())
+    log.saved_bytes = saved.size
 
 
 def _number(value: object) -> int:

@@ -39,7 +39,7 @@ logger = telling.logger("pqadapters.stores.segment")
 
 RECENT_RECORDS, RECENT_BYTES = 1024, 1024  #: how many payloads are kept in memory, of what size at most
 _CHECKPOINT_BYTES = 8 << 20
-_REWRITES_PER_ROUND = 4
+_REWRITES_PER_ROUND = 2  #: one keeps up no more, where the front is all live and what is moved fills the files
 _TRIES = 3  #: how often what was put off is carried out, while signal handlers raise something
 _CALLS = 128  #: until who is at it asks for its turn
 _TIDY_AGAIN = 10_000  #: frames until space is looked for again where there was none to move records to
@@ -320,7 +320,9 @@ class Core:
         """A round of what makes segments at the front dead. Raises OSError."""
         self._moving_locked(space.begin_anew)
         for _ in range(_REWRITES_PER_ROUND):
-            if not space.wasteful(self.log, self.catalog) or self.log.dead:
+            if self.log.dead and self.log.is_tight:  # what is moved takes room that draining needs
+                break
+            if space.worth_dropping(self.log, self.catalog) or not space.wasteful(self.log, self.catalog):
                 break
             self._rewrite_locked()
 

@@ -45,8 +45,10 @@ class Log(Files):
         self._allocated = 0
         self._torn = 0  #: up to where the tail has what a write that failed has left, which couldn't be wiped out; or 0
         self.is_full = False  #: the disk had no room to go ahead, when room was last made
+        self._full_at: int | None = None  #: where in the log that was so for the last time
         self._checkpointed = 0  #: where in the log the last checkpoint was written
         self.saved: tuple[int, list[Segment]] | None = None  #: the next id and the segments that it speaks of
+        self.saved_bytes = 0  #: the size of the last checkpoint, which the next one has, too, about
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
@@ -60,11 +62,20 @@ class Log(Files):
     @property
     def since_checkpoint(self) -> int:
         """How many bytes were written since the last checkpoint."""
-        return self.ended + self.tail.end - self._checkpointed
+        return self._written - self._checkpointed
+
+    @property
+    def _written(self) -> int:
+        return self.ended + self.tail.end
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether the disk had no room a short while ago, as the log is long: what isn't needed isn't written."""
+        return self._full_at is not None and self._written - self._full_at <= self.size
 
     def checkpointed(self) -> None:
         """A checkpoint is being written: count from here."""
-        self._checkpointed = self.ended + self.tail.end
+        self._checkpointed = self._written
 
     def open_tail(self) -> None:
         """Open the last segment for writing; a reader may have opened it for reading. Raises OSError."""
@@ -186,7 +197,7 @@ class Log(Files):
             else:
                 self._allocate(self.tail, size)
         except OSError as error:
-            self.is_full = self.is_full or error.errno in NO_SPACE
+            self._note_full(self.is_full or error.errno in NO_SPACE)
             raise self.refused(error, "make room in") from error
 
     def use_reserve(self, size: int) -> bool:
@@ -257,7 +268,7 @@ class Log(Files):
                     self._allocated = total
             except OSError as error:
                 check_refusal(error)
-                self.is_full = error.errno in NO_SPACE
+                self._note_full(error.errno in NO_SPACE)
                 if room == need:
                     raise
             else:
@@ -266,6 +277,11 @@ class Log(Files):
                 if self.is_full:  # else each acknowledgement looks for space, which takes ten times its time
                     self.ack_room = max(room, min(segment.end + _RESERVE_STEP, self._allocated - SPARE))
                 return
+
+    def _note_full(self, is_full: bool) -> None:
+        self.is_full = is_full
+        if is_full and self.segments:
+            self._full_at = self._written
 
     def _reserve(self, more: int) -> int:
         """Beyond the room for puts: for acknowledgements, and an empty segment."""

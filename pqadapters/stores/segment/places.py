@@ -159,6 +159,11 @@ class Places:
             found.append(segment)
         return found
 
+    @property
+    def front(self) -> Segment:
+        """The first segment in which something is live, or the tail. Dead ones may stand before it for a while."""
+        return self.segments[len(self.dead)]
+
     def remove_segment(self, segment: Segment) -> None:
         """A dead segment is gone."""
         segments = [each for each in self.segments if each is not segment]

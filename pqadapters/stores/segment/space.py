@@ -37,17 +37,19 @@ class _Move(NamedTuple):
 
 def wasteful(log: Log, catalog: Catalog) -> bool:
     """Whether the front is worth writing again."""
-    if len(log.segments) < 2:
+    front, dead = log.front, log.dead
+    if front is log.tail:
         return False
-    front = log.segments[0]
-    size = log.size - log.segment_bytes
-    return front.live <= front.few or (size > 2 * catalog.least_live_bytes(log) and size > 2 * catalog.live_bytes(log))
+    size = log.size - log.segment_bytes - sum(segment.end for segment in dead)
+    if front.live <= front.few and not dead:
+        return True
+    return size > 2 * catalog.least_live_bytes(log) and size > 2 * catalog.live_bytes(log)
 
 
 def worth_dropping(log: Log, catalog: Catalog) -> bool:
     """Whether the dead segments at the front outweigh the checkpoint that must be written before they go."""
     dead = log.dead
-    cost = _PER_CHECKPOINT_ID * (log.next - log.segments[0].base)
+    cost = max(_PER_CHECKPOINT_ID * (log.next - log.segments[0].base), log.saved_bytes)
     return bool(dead) and (as_good_as_empty(log, catalog) or sum(segment.end for segment in dead) >= cost)
 
 
@@ -57,8 +59,8 @@ def as_good_as_empty(log: Log, catalog: Catalog) -> bool:
 
 
 def rewrite_front(log: Log, catalog: Catalog, reader: Reader) -> None:
-    """Write the live records of the first segment at the tail. Raises Unreadable, DiskError."""
-    ids = _live(log.segments[0])
+    """Write the live records of the front at the tail. Raises Unreadable, DiskError."""
+    ids = _live(log.front)
     move = partial(_move, log, catalog, reader)
     is_little = len(ids) <= _LITTLE
     frees = is_little and _cost(catalog, map(move, ids), log.tail.names, log.in_reserve) <= log.in_reserve
@@ -188,10 +190,11 @@ def save(log: Log, catalog: Catalog, keep: list[Segment]) -> None:
     log.checkpointed()
     log.saved = None
     try:
-        checkpoint.write(log, catalog, keep)
+        log.saved_bytes = checkpoint.write(log, catalog, keep)
         log.saved = log.next, keep
     except OSError as error:
         check_refusal(error)
+        log.saved_bytes = 0
         try:
             checkpoint.remove(log)  # it names segments that are about to go
         except OSError as refusal:
