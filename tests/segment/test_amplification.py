@@ -32,6 +32,25 @@ def test_a_backlog_with_ranks_is_not_written_again(tmp_path: Path, value: object
         assert disk.written < 2 * 1000 * (len(place) + 20 + 80)
 
 
+def test_small_records_that_wait_are_written_about_once_for_each_byte_that_is_put(tmp_path: Path) -> None:
+    """Written again they are longer, and their queues are named again. As long as neither was counted, there was always
+    more to clean than cleaning could give back: each file that was ended had thousands of them written again."""
+    disk = Counting()
+    with SegmentStore(tmp_path / "q", durability="process", segment_bytes=1 << 16, disk=disk) as store:
+        store.commit(*(Put(f"waiting {n}", b"small") for n in range(3000)))
+        pass_through(store, 100)
+        before = disk.written
+        pass_through(store, 100)
+    assert disk.written - before < 5 * 100 * 5000  # 11 times, it was
+
+
+def pass_through(store: SegmentStore, count: int) -> None:
+    """So many records come and go."""
+    for _ in range(count):
+        store.commit(Put("q", bytes(5000)))
+        store.commit(Ack(store.claim("q")[0], lazy=True))
+
+
 def live_bytes(store: SegmentStore) -> tuple[int, int]:
     """And those of the keys among them."""
     return store._core.catalog.live_bytes(store._core.log), store._core.log.key_bytes

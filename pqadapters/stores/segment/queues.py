@@ -21,11 +21,13 @@ from zlib import crc32
 
 from ...store import DEAD, Claim, Depth, Order, dead_queue
 from .._gate import Crowd, Gate
-from .format import PUT_COST
+from .format import FRAME_COST, NAME_FIELDS, PUT_COST, PUT_FIELDS, RECORD_FIELDS
 from .places import Places
 
 _TRIES = 1000
 _MANY = 1000  #: records that came back
+_MOVED = RECORD_FIELDS.size - PUT_FIELDS.size  #: so much more a record takes once it was written again, about
+_NAME = FRAME_COST + NAME_FIELDS.size  #: bytes of a name beside itself
 
 #: A claim as it was handed out, with the payload that the record has now; and the token of the handle that has it.
 Held = tuple[Claim, object]
@@ -398,6 +400,13 @@ class Catalog:
     def least_live_bytes(self, log: Places) -> int:
         """What they take without the payloads of queues: no look at those."""
         return log.live * PUT_COST + log.more_bytes
+
+    def standing_bytes(self, log: Places) -> int:
+        """The same with the frames of those that were written again, which are longer, and with the names of their
+        queues and tables: no cleaning makes less of them. All queues are looked at."""
+        names = [queue.name for queue in list(self.queues.values()) if queue.bytes]
+        names += [table.name for table in list(self.tables.values()) if table.keys]
+        return self.live_bytes(log) + len(log.moved) * _MOVED + len(names) * _NAME + sum(map(len, names))
 
     def depth(self, queue: Queue, now: float) -> Depth:
         """Without the age of the oldest, which only its frame tells."""

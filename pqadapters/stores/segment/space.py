@@ -43,7 +43,7 @@ def wasteful(log: Log, catalog: Catalog) -> bool:
     size = log.size - log.segment_bytes - sum(segment.end for segment in dead)
     if front.live <= front.few and not dead:
         return True
-    return size > 2 * catalog.least_live_bytes(log) and size > 2 * catalog.live_bytes(log)
+    return size > 2 * catalog.least_live_bytes(log) and size > 2 * catalog.standing_bytes(log)
 
 
 def worth_dropping(log: Log, catalog: Catalog) -> bool:
