@@ -217,6 +217,28 @@ class _KilledBehindAPad(Disk):
             raise _Killed
 
 
+@pytest.mark.parametrize("queue", ["", "q", "qu", "que", "queu"])
+def test_i8_a_lost_sector_behind_a_name_that_is_shorter_than_a_mark_is_no_damage(queue: str, tmp_path: Path) -> None:
+    """The name was written over the mark behind what was synced, and the records behind it lack a sector, as a power
+    cut leaves them: it has what the name has left of the mark."""
+    store = SegmentStore(tmp_path / "s", durability="power")
+    store.commit(Put("first", b"x"))
+    path = store._core.log.tail.path
+    end = store._core.log.tail.end
+    older = Path(path).read_bytes()
+    assert older[end : end + 3] == format.MAGIC + bytes([format.SYNC])
+    store.commit(*[Put(queue, b"y" * 400)] * 6)
+    newer = Path(path).read_bytes()[: store._core.log.tail.end]  # without the mark: they weren't synced
+    die(store)
+    name = end + format.FRAME_COST + format.NAME_FIELDS.size + len(queue)
+    sector = name - name % 512 + 512
+    Path(path).write_bytes(newer[:name] + older[name:sector] + newer[sector:])
+    with SegmentStore(tmp_path / "s") as store:
+        assert store.damage == ()
+        assert store.depth("first").ready == 1
+        assert store.depth(queue).ready == 0
+
+
 def test_i8_a_recovery_that_was_broken_off_beside_a_checkpoint(tmp_path: Path) -> None:
     """A segment is shorter than the checkpoint says, which is of no use then, and is again once a PAD fills the gap: it
     was handed out as a record; and what was put behind it was gone once the checkpoint was."""

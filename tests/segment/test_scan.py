@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pqadapters.stores.segment import format
-from pqadapters.stores.segment.scan import Region, first_number, never_written, scan
+from pqadapters.stores.segment.scan import Region, first_number, never_written, rest_of_mark, scan
 
 SEED = 12345
 START = format.DATA
@@ -97,6 +97,29 @@ def _looks_never_written(data: bytes, start: int) -> bool:
 )
 def test_what_looks_never_written(data: bytes, start: int) -> None:
     assert _looks_never_written(data, start)
+
+
+def test_the_rest_of_a_mark_looks_never_written() -> None:
+    """A name of one letter is shorter than the mark that it was written over."""
+    name = _frame(7, bytes(6), format.NAME)
+    mark = format.encode_sync(7, START, SEED)
+    data = bytes(START) + name + mark[len(name) :] + bytes(1536 - START - len(mark)) + b"abc" * 10 + _frame(9)
+    found = scan(data, START, SEED, 7)
+    (region,) = found.regions
+    rest = rest_of_mark(found, region, SEED)
+    assert rest == mark[-2:]
+    assert never_written(data, region, rest)
+    assert never_written(bytes(1536) + data[1536:], region, rest)  # the mark needn't have been there, either
+    other = data.replace(rest + bytes(400), b"?!" + bytes(400))
+    assert other != data
+    assert not never_written(other, region, rest)
+
+
+def test_a_longer_frame_leaves_nothing_of_a_mark() -> None:
+    data = bytes(START) + _frame(7, bytes(8)) + b"abc" * 10 + _frame(9)
+    found = scan(data, START, SEED, 7)
+    assert rest_of_mark(found, found.regions[0], SEED) == b""
+    assert rest_of_mark(found, Region(0, START, START + 3), SEED) == b""
 
 
 @pytest.mark.parametrize(

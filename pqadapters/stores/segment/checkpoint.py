@@ -22,6 +22,7 @@ import os
 import struct
 from array import array
 from collections import deque
+from collections.abc import Iterable
 from itertools import compress
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -69,6 +70,9 @@ def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:
     queues = list(catalog.queues.values())
     unranked = [queue for queue in queues if queue.heap is None]
     largest = max(unranked, key=lambda queue: queue.total, default=None)
+    counts, plain = _plain_of(queues, largest)
+    moved = [array("Q", log.moved), array("Q", (segment.number for segment in log.moved.values()))]
+    moved += [array("Q", (segment.guests[id] for id, segment in log.moved.items()))]
     head: dict[str, Any] = {
         "store": log.store.hex(),
         "segment": log.tail.number,
@@ -76,26 +80,47 @@ def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:
         "next": log.next,
         "segments": [[s.number, s.base, s.end, len(s.index), sorted(s.names)] for s in keep],
         "largest": largest.number if largest is not None else 0,
-        "queues": [_queue_head(queue, queue is largest) for queue in queues],
+        "queues": [  # by columns: a list for each of thousands keeps the garbage collector busy
+            [queue.number for queue in queues],
+            [queue.name for queue in queues],
+            [queue.named for queue in queues],
+            [queue.payload_bytes() for queue in queues],
+            counts,
+            [queue.heap is not None for queue in queues],
+        ],
+        "ranked": [[queue.number, _ranked(queue)] for queue in queues if queue.heap or queue.claimed],
+        "delayed": [[queue.number, _delayed(queue)] for queue in queues if queue.delayed],
         "tables": [[table.number, table.name, table.named, len(table.keys)] for table in catalog.tables.values()],
         "extra": [[id, *extra] for id, extra in catalog.extra.items()],
-        "moved": [[id, segment.number, segment.guests[id]] for id, segment in log.moved.items()],
+        "moved": len(log.moved),
         "live_bytes": catalog.live_bytes(log),
     }
     text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
     parts = [_HEAD.pack(_MAGIC, _VERSION, len(text)), text]
     parts += [segment.index.tobytes() for segment in keep]
-    parts += [array("Q", _plain(queue)).tobytes() for queue in queues if queue is not largest]
+    parts += [numbers.tobytes() for numbers in (*moved, plain)]
     for table in catalog.tables.values():
         parts += [struct.pack("<QQII", *key, len(name)) + name for name, key in table.keys.items()]
     data = b"".join(parts)
     return data + format.CRC.pack(crc32(data))
 
 
-def _plain(queue: Queue) -> list[int]:
+def _plain_of(queues: list[Queue], largest: Queue | None) -> tuple[list[int], array[int]]:
+    """How many plain records each has, and their ids, one queue's behind the other's; of the largest none."""
+    counts: list[int] = []
+    ids = array("Q")
+    for queue in queues:
+        before = len(ids)
+        if queue is not largest and queue.heap is None:
+            ids.extend(_plain(queue))
+        counts.append(len(ids) - before)
+    return counts, ids
+
+
+def _plain(queue: Queue) -> Iterable[int]:
     """Ready records without a rank, and claimed ones: they will be ready."""
-    if queue.heap is not None:
-        return []
+    if not (queue.back or queue.gone or queue.claimed):
+        return queue.ready
     return sorted([*(id for id in (*queue.ready, *queue.back) if id not in queue.gone), *_unranked(queue)])
 
 
@@ -103,19 +128,14 @@ def _unranked(queue: Queue) -> list[int]:
     return [id for id, (claim, _) in queue.claimed.items() if not claim.rank]
 
 
-def _queue_head(queue: Queue, largest: bool) -> list[Any]:
+def _ranked(queue: Queue) -> list[list[Any]]:
     ranked = [(rank, id) for rank, id in queue.heap or () if id not in queue.gone]
     ranked += [(claim.rank, id) for id, (claim, _) in queue.claimed.items() if claim.rank or queue.heap is not None]
-    return [
-        queue.number,
-        queue.name,
-        queue.named,
-        queue.payload_bytes(),
-        0 if largest else len(_plain(queue)),
-        queue.heap is not None,
-        [[rank.hex(), id] for rank, id in ranked],
-        [[at, id, rank.hex()] for at, id, rank in queue.delayed],
-    ]
+    return [[rank.hex(), id] for rank, id in ranked]
+
+
+def _delayed(queue: Queue) -> list[list[Any]]:
+    return [[at, id, rank.hex()] for at, id, rank in queue.delayed]
 
 
 class Saved(NamedTuple):
@@ -171,10 +191,7 @@ def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> N
         segment.names.update(names)
         at += 4 * count
         log.add_segment(segment)
-    by_number = {segment.number: segment for segment in segments}
-    for id, number, offset in head["moved"]:
-        log.moved[id] = by_number[number]
-        by_number[number].guests[id] = offset
+    at = _load_moved(head["moved"], body, at, log)
     if saved.segment != log.tail.number or saved.offset != log.tail.end or saved.next != log.tail.next:
         raise ValueError("it contradicts itself")
     for segment in segments:
@@ -194,6 +211,19 @@ def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> N
     log.saved_bytes = saved.size
 
 
+def _load_moved(count: int, body: memoryview, at: int, log: Log) -> int:
+    by_number = {segment.number: segment for segment in log.segments}
+    columns, size = [], 8 * count
+    for _ in range(3):
+        columns.append(array("Q"))
+        columns[-1].frombytes(body[at : at + size])
+        at += size
+    for id, number, offset in zip(*columns, strict=True):
+        log.moved[id] = by_number[number]
+        by_number[number].guests[id] = offset
+    return at
+
+
 def _number(value: object) -> int:
     if not isinstance(value, int) or value < 0:
         raise ValueError(f"{value!r} is no number of bytes")
@@ -201,17 +231,19 @@ def _number(value: object) -> int:
 
 
 def _load_queues(head: dict[str, Any], body: memoryview, at: int, catalog: Catalog, listed: set[int]) -> int:
-    for number, name, named, size, count, is_ranked, ranked, delayed in head["queues"]:
+    all_ranked, all_delayed = dict(head["ranked"]), dict(head["delayed"])
+    for number, name, named, size, count, is_ranked in zip(*head["queues"], strict=True):
         queue = catalog.add_queue(name, number, named)
         queue.bytes = _number(size)
         ids = array("Q")
         ids.frombytes(body[at : at + 8 * count])
         at += 8 * count
+        ranked = all_ranked.get(number, ())
         if is_ranked or ranked:
             queue.heap = sorted([*((b"", id) for id in ids), *((bytes.fromhex(rank), id) for rank, id in ranked)])
         else:
             queue.ready = deque(ids)
-        queue.delayed = sorted((float(due), id, bytes.fromhex(rank)) for due, id, rank in delayed)
+        queue.delayed = sorted((float(due), id, bytes.fromhex(rank)) for due, id, rank in all_delayed.get(number, ()))
         listed.update(ids, (id for _, id in queue.heap or ()), (entry[1] for entry in queue.delayed))
     return at
 

@@ -75,6 +75,7 @@ class Core:
         self.reader = Reader(self.log)
         self.recent: dict[int, tuple[bytes, float]] = {}  # payloads of the last puts, for those who get at once
         self._tidy_from = 0
+        self._cleaned = -1  #: so much was in files that were ended when it was last cleaned
         if self.damage or self.log.size > _CHECKPOINT_BYTES:
             self._save_first()
 
@@ -318,13 +319,15 @@ class Core:
 
     def _clean_locked(self) -> None:
         """A round of what makes segments at the front dead. Raises OSError."""
+        log = self.log
         self._moving_locked(space.begin_anew)
+        if log.dead and (log.is_tight or log.ended == self._cleaned):  # tight: what is moved takes room draining needs
+            return
         for _ in range(_REWRITES_PER_ROUND):
-            if self.log.dead and self.log.is_tight:  # what is moved takes room that draining needs
-                break
-            if space.worth_dropping(self.log, self.catalog) or not space.wasteful(self.log, self.catalog):
+            if space.worth_dropping(log, self.catalog) or not space.wasteful(log, self.catalog):
                 break
             self._rewrite_locked()
+        self._cleaned = log.ended
 
     def _rewrite_locked(self) -> None:
         self._moving_locked(space.rewrite_front)

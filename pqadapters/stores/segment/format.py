@@ -260,6 +260,19 @@ def encode_record(fields: Fields) -> bytes:
     return b"".join((head, fields.rank, note, fields.payload))
 
 
+def restated(kind: int, body: bytes, id: int) -> bytes:
+    """The body of a RECORD that says of record `id` what the body of its PUT or RECORD said."""
+    if kind == PUT:
+        queue, put_at = PUT_FIELDS.unpack_from(body)
+        return RECORD_FIELDS.pack(queue, put_at, id, 0.0, 0, 0, 0) + body[PUT_FIELDS.size :]
+    return body[: PUT_FIELDS.size] + ID.pack(id) + body[PUT_FIELDS.size + ID.size :]  # it starts as a PUT does
+
+
+def queue_of(body: bytes) -> int:
+    """The queue's number in the body of a PUT or a RECORD."""
+    return int.from_bytes(body[:4], "little")
+
+
 def encode_state(id: int, queue: int, not_before: float, attempts: int, note: str) -> bytes:
     """The body of a STATE."""
     return STATE_FIELDS.pack(id, queue, not_before, min(attempts, _MOST)) + encode_note(note)
@@ -302,3 +315,15 @@ def decode_entry(body: memoryview) -> Entry:
     table, place, length = SET_FIELDS.unpack_from(body)
     at = SET_FIELDS.size
     return Entry(table, place, bytes(body[at : at + length]), bytes(body[at + length :]))
+
+
+def key_of(body: bytes) -> tuple[int, bytes]:
+    """Table and key in the body of a SET."""
+    table, _, length = SET_FIELDS.unpack_from(body)
+    return table, body[SET_FIELDS.size : SET_FIELDS.size + length]
+
+
+def placed(body: bytes, place: int) -> bytes:
+    """The body of a SET with the key's place told."""
+    table, _, length = SET_FIELDS.unpack_from(body)
+    return SET_FIELDS.pack(table, place, length) + body[SET_FIELDS.size :]

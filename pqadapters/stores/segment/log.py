@@ -87,12 +87,6 @@ class Log(Files):
 
     # Writing
 
-    def append(self, kind: int, body: bytes) -> tuple[int, int]:
-        """A commit of one frame that brings no record; its sequence number and offset."""
-        frame = format.encode_frame(kind, format.WHOLE, self.next, body, self.tail.seed)
-        offset = self.tail.end
-        return self.add(frame, 1), offset
-
     def add(self, data: bytes, count: int) -> int:
         """Write so many frames at the end; the first one's number. An interrupt leaves all of them, or nothing."""
         first, offset = self.next, self.tail.end

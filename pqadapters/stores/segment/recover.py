@@ -29,7 +29,7 @@ from .log import Log
 from .places import Segment
 from .queues import Catalog
 from .replay import Replay
-from .scan import Region, Scan, first_number, holds_later, never_written, scan
+from .scan import Region, Scan, first_number, holds_later, never_written, rest_of_mark, scan
 
 logger = telling.logger("pqadapters.stores.segment")
 
@@ -214,7 +214,7 @@ class _Recovery:
             for r in found.regions
             if last
             and r.start >= marked
-            and self._is_torn(segment, data, r)
+            and self._is_torn(segment, data, found, r)
             and not _is_from_elsewhere(segment, data, found, r)  # behind it: it looks for whole frames
         }
         replay.segment(segment, data, found, torn)
@@ -223,9 +223,9 @@ class _Recovery:
         log.next = max(log.next, segment.next)
         self._finish_segment(segment, data, found, torn, replay, last, marked)
 
-    def _is_torn(self, segment: Segment, data: bytes, region: Region) -> bool:
+    def _is_torn(self, segment: Segment, data: bytes, found: Scan, region: Region) -> bool:
         """Of bytes that no mark covers."""
-        written = not never_written(data, region)
+        written = not never_written(data, region, rest_of_mark(found, region, segment.seed))
         return not (written or was_put_aside(self._log, segment.path, region.start, region.end - region.start))
 
     def _content(self, path: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from zlib import crc32
 
-from .format import CRC, DATA, FRAME, FRAME_COST, FRAME_HEAD, MAGIC, PAD, SECTOR, SYNC, frame_at
+from .format import CRC, DATA, FRAME, FRAME_COST, FRAME_HEAD, MAGIC, PAD, SECTOR, SYNC, encode_sync, frame_at
 
 _ZEROS = bytes(4096)
 
@@ -99,17 +99,33 @@ def holds_later(data: bytes, region: Region, seed: int, number: int) -> bool:
     return False
 
 
-def never_written(data: bytes, region: Region) -> bool:
+def never_written(data: bytes, region: Region, rest: bytes = b"") -> bool:
     """Whether bytes look like what a crash leaves of an unsynced write: with something older where sectors are missing.
 
     That is zeros up to a sector's ends (fewer may be a record's own), or the SYNC mark that the frame was written over,
-    or a PAD that was being written itself.
+    or the `rest` of one, or a PAD that was being written itself.
     """
     start, end = region.start, region.end
     if start == end or data[start : start + 3] in _WRITTEN_OVER:
         return True
     first = start - start % SECTOR
-    return any(not any(data[max(start, at) : min(end, at + SECTOR)]) for at in range(first, end, SECTOR))
+    return any(
+        _is_older(data[max(start, at) : min(end, at + SECTOR)], rest[max(start, at) - start :])
+        for at in range(first, end, SECTOR)
+    )
+
+
+def _is_older(data: bytes, rest: bytes) -> bool:
+    """Whether a sector has nothing but zeros, or the rest of a mark and zeros."""
+    return not any(data) or (rest != b"" and data == rest[: len(data)].ljust(len(data), b"\0"))
+
+
+def rest_of_mark(found: Scan, region: Region, seed: int) -> bytes:
+    """What a shorter frame, the last one before the region, leaves of a SYNC mark that it is written over."""
+    if not region.before:
+        return b""
+    _, _, sequence, offset, length = found.frames[region.before - 1]
+    return encode_sync(sequence, offset, seed)[FRAME_COST + length :]
 
 
 _WRITTEN_OVER = (MAGIC + bytes([SYNC]), MAGIC + bytes([PAD]))

@@ -7,13 +7,14 @@ that it could acknowledge. Each byte is rewritten at most about once for each by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from itertools import compress
 from typing import NamedTuple
 
 from ...errors import DiskError
 from ...interrupts import check_refusal
+from ...portions import portions
 from . import checkpoint, format
 from .files import NO_SPACE
 from .log import SPARE, Log
@@ -23,6 +24,7 @@ from .reader import Reader
 
 _LITTLE = 64  #: live records
 _MOST_MOVED = SPARE // 2  #: bytes of live records that go into a segment begun in the room that another gives up
+_AT_ONCE, _BYTES_AT_ONCE = 200, 1 << 16  #: records that are written again go in one write; more keep the collector busy
 _PER_CHECKPOINT_ID = 4  #: bytes of a checkpoint for each frame of a segment, about
 
 
@@ -32,7 +34,8 @@ class _Move(NamedTuple):
     kind: int
     body: bytes
     number: int  #: of its queue or table
-    step: Callable[[int, int], object]  #: what changes in memory, by its number there and its offset
+    id: int  #: by which it stands where it stands
+    key: bytes = b""  #: of an entry
 
 
 def wasteful(log: Log, catalog: Catalog) -> bool:
@@ -61,13 +64,39 @@ def as_good_as_empty(log: Log, catalog: Catalog) -> bool:
 def rewrite_front(log: Log, catalog: Catalog, reader: Reader) -> None:
     """Write the live records of the front at the tail. Raises Unreadable, DiskError."""
     ids = _live(log.front)
-    move = partial(_move, log, catalog, reader)
+    move = partial(_move, catalog, reader)
     is_little = len(ids) <= _LITTLE
     frees = is_little and _cost(catalog, map(move, ids), log.tail.names, log.in_reserve) <= log.in_reserve
-    for kind, body, number, step in map(move, ids):
-        make_room(log, catalog, format.FRAME_COST + len(body), (number,), shrinks=frees)
-        frame = format.encode_frame(kind, format.WHOLE, log.next, body, log.tail.seed)
-        log.land(frame, 1, [partial(step, log.next, log.tail.end)])
+    most = 1 if log.is_tight else min(_BYTES_AT_ONCE, log.segment_bytes // 8)
+    for moves in portions(map(move, ids), _size, count=_AT_ONCE, most=most):
+        _write(log, catalog, moves, frees)
+
+
+def _size(move: _Move) -> int:
+    return format.FRAME_COST + len(move.body)
+
+
+def _write(log: Log, catalog: Catalog, moves: list[_Move], frees: bool) -> None:
+    """Write these in one go, each as a commit of its own."""
+    make_room(log, catalog, sum(map(_size, moves)), tuple({move.number for move in moves}), shrinks=frees)
+    id, offset, seed = log.next, log.tail.end, log.tail.seed
+    frames = [format.encode_frame(move.kind, format.WHOLE, id + n, move.body, seed) for n, move in enumerate(moves)]
+    log.land(b"".join(frames), len(frames), [partial(_settle, log, catalog, moves, id, offset)])
+
+
+def _settle(log: Log, catalog: Catalog, moves: list[_Move], first: int, offset: int) -> None:
+    """What changes in memory when they stand at the tail from that number and offset on; made twice, it is the same."""
+    for new, move in enumerate(moves, first):
+        if move.kind == format.SET:
+            table = catalog.by_number[move.number]
+            assert isinstance(table, Table)
+            _, place, size = table.keys[move.key]
+            log.displace(move.id)
+            log.place(new, log.tail, offset)
+            table.keys[move.key] = Key(new, place, size)
+        else:
+            log.place(move.id, log.tail, offset)
+        offset += _size(move)
 
 
 def _live(segment: Segment) -> list[int]:
@@ -86,7 +115,7 @@ def begin_anew(log: Log, catalog: Catalog, reader: Reader) -> None:
         return
     is_alone = len(log.segments) == 1
     most, names = (_MOST_MOVED, set[int]()) if is_alone else (log.in_reserve, log.tail.names)
-    moved = _cost(catalog, map(partial(_move, log, catalog, reader), _live(log.segments[0])), names, most)
+    moved = _cost(catalog, map(partial(_move, catalog, reader), _live(log.segments[0])), names, most)
     if moved <= most and (not is_alone or log.start_over(moved)):
         rewrite_front(log, catalog, reader)
 
@@ -94,45 +123,40 @@ def begin_anew(log: Log, catalog: Catalog, reader: Reader) -> None:
 def _cost(catalog: Catalog, moves: Iterable[_Move], names: set[int], most: int) -> int:
     """Bytes that they take in a segment with these names; where that is more than `most`, something above it."""
     cost, named = 0, set(names)
-    for _, body, number, _ in moves:
-        cost += format.FRAME_COST + len(body)
-        if number not in named:
-            named.add(number)
-            cost += format.FRAME_COST + len(_name(catalog, number))
+    for move in moves:
+        cost += _size(move)
+        if move.number not in named:
+            named.add(move.number)
+            cost += format.FRAME_COST + len(_name(catalog, move.number))
         if cost > most:
             break
     return cost
 
 
-def _move(log: Log, catalog: Catalog, reader: Reader, id: int) -> _Move:
+def _move(catalog: Catalog, reader: Reader, id: int) -> _Move:
     kind, body = reader.body(id)
     if kind == format.SET:
-        return _move_of_entry(log, catalog, id, body)
-    return _move_of_record(log, catalog, id, format.decode_record(kind, memoryview(body)))
+        return _move_of_entry(catalog, id, body)
+    return _move_of_record(catalog, id, kind, body)
 
 
-def _move_of_record(log: Log, catalog: Catalog, id: int, fields: format.Fields) -> _Move:
+def _move_of_record(catalog: Catalog, id: int, kind: int, body: bytes) -> _Move:
+    body = format.restated(kind, body, id)
     extra = catalog.extra.get(id)
     if extra is not None:
+        fields = format.decode_record(format.RECORD, memoryview(body))
         fields = fields._replace(
             queue=extra.queue or fields.queue, not_before=extra.not_before, attempts=extra.attempts, note=extra.note
         )
-    body = format.encode_record(fields._replace(id=id))
-    return _Move(format.RECORD, body, fields.queue, lambda new, offset: log.place(id, log.tail, offset))
+        body = format.encode_record(fields)
+    return _Move(format.RECORD, body, format.queue_of(body), id)
 
 
-def _move_of_entry(log: Log, catalog: Catalog, id: int, body: bytes) -> _Move:
-    entry = format.decode_entry(memoryview(body))
-    table = catalog.by_number[entry.table]
+def _move_of_entry(catalog: Catalog, id: int, body: bytes) -> _Move:
+    number, key = format.key_of(body)
+    table = catalog.by_number[number]
     assert isinstance(table, Table)
-    place = table.keys[entry.key].place
-
-    def step(new: int, offset: int) -> None:
-        log.displace(id)
-        log.place(new, log.tail, offset)
-        table.keys[entry.key] = Key(new, place, len(entry.key) + len(entry.value))
-
-    return _Move(format.SET, format.encode_entry(entry._replace(place=place)), entry.table, step)
+    return _Move(format.SET, format.placed(body, table.keys[key].place), number, id, key)
 
 
 def make_room(log: Log, catalog: Catalog, size: int, numbers: tuple[int, ...], shrinks: bool = False) -> None:
@@ -147,9 +171,11 @@ def make_room(log: Log, catalog: Catalog, size: int, numbers: tuple[int, ...], s
             _find_room(log, catalog, total, shrinks)
         if tail is log.tail:
             break
-    for number, name in zip(missing, names, strict=True):
-        log.append(format.NAME, name)
-        log.tail.names.add(number)
+    if names:
+        encode = partial(format.encode_frame, format.NAME, format.WHOLE, start=log.tail.seed)
+        frames = [encode(log.next + at, name) for at, name in enumerate(names)]
+        log.add(b"".join(frames), len(frames))
+        log.tail.names.update(missing)
 
 
 def _find_room(log: Log, catalog: Catalog, size: int, shrinks: bool) -> None:
