@@ -6,7 +6,8 @@ It is a shortcut and nothing more: a missing, stale or damaged one costs time on
       8   2  version
      10   4  h, the length of the head
      14   h  head         JSON: everything small, and the lengths of the arrays in the body
-   14+h   b  body         arrays, in the head's order
+   14+h   b  body         arrays: offsets by segment, records that were moved (ids, segments, offsets), ids by queue,
+                          keys by table
     ...   4  CRC-32       of all before it
 
 The log is synced up to `segment` and `offset` before a checkpoint that names them is written, and the frames behind
