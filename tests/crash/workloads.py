@@ -105,6 +105,16 @@ def unpinning(player: Player) -> None:
     player.put(1)
 
 
+def standing(player: Player) -> None:
+    """Dead segments that don't outweigh a checkpoint stay for a while, and what is behind them is written again."""
+    player.commit(*(Set("t", b"%d" % n, player.payload()) for n in range(120)))
+    player.put(20, queue="r")
+    player.commit(*(Put("s", player.payload(), rank=b"%d" % (n % 3)) for n in range(10)))
+    for _ in range(60):
+        player.put(1, size=900)
+        player.ack(1)
+
+
 def syncing(player: Player) -> None:
     player.put(3)
     player.ack(1, lazy=True)
@@ -118,5 +128,5 @@ def syncing(player: Player) -> None:
 
 WORKLOADS: dict[str, Callable[[Player], None]] = {
     function.__name__: function
-    for function in (puts_and_acks, batches, tables, letters, closing, rolling, emptying, unpinning, syncing)
+    for function in (puts_and_acks, batches, tables, letters, closing, rolling, emptying, unpinning, standing, syncing)
 }
