@@ -75,6 +75,25 @@ def _without_checkpoint(directory: Path) -> dict[str, Any]:
         shutil.rmtree(copy)
 
 
+@pytest.mark.parametrize("rank", [b"", b"x"])
+@pytest.mark.parametrize("back", [False, True])
+def test_what_is_claimed_when_it_is_written_is_ready_when_it_is_read(rank: bytes, back: bool, tmp_path: Path) -> None:
+    """In a queue that isn't the largest: those of that one aren't listed."""
+    store = SegmentStore(tmp_path / "s", disk=FaultyDisk(str(tmp_path / "s")))
+    store.commit(*(Put("a", b"%d" % n) for n in range(9)), *(Put("b", b"%d" % n, rank=rank) for n in range(3)))
+    claims = store.claim("b", limit=3)
+    if back:
+        store.commit(Nack(claims[1]))
+    store.checkpoint()
+    size = (tmp_path / "s" / "checkpoint").stat().st_size
+    assert store._core.log.saved_bytes == size
+    die(store)
+    with SegmentStore(tmp_path / "s") as store:
+        assert store._core.log.saved_bytes == size
+        assert [claim.payload for claim in store.claim("b", limit=9)] == [b"0", b"1", b"2"]
+        assert len(store.claim("a", limit=99)) == 9
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_with_and_without_it_the_same_is_there(seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rng, directory = random.Random(seed), tmp_path / "store"
