@@ -209,7 +209,7 @@ def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> N
     log.synced = log.next - 1
     log.more_bytes = _number(_number(head["live_bytes"]) - catalog.live_bytes(log))
     log.key_bytes = sum(sum(map(len, table.keys)) for table in catalog.tables.values())
-    log.saved_bytes = saved.size
+    log.saved = saved.next, segments, saved.size
 
 
 def _load_moved(count: int, body: memoryview, at: int, log: Log) -> int:

@@ -365,7 +365,7 @@ class Core:
         with SuppressRefusals():  # a full disk has no room for that
             self._clean_locked()
         space.drop_dead(self.log, self.catalog)
-        if self.log.saved != (self.log.next, self.log.segments):
+        if self.log.saved is None or self.log.saved[:2] != (self.log.next, self.log.segments):
             self._save_locked()
         if space.as_good_as_empty(self.log, self.catalog):
             self.log.trim()  # of what is synced: a sync that fails there is passed over

@@ -47,8 +47,7 @@ class Log(Files):
         self.is_full = False  #: the disk had no room to go ahead, when room was last made
         self._full_at: int | None = None  #: where in the log that was so for the last time
         self._checkpointed = 0  #: where in the log the last checkpoint was written
-        self.saved: tuple[int, list[Segment]] | None = None  #: the next id and the segments that it speaks of
-        self.saved_bytes = 0  #: the size of the last checkpoint, which the next one has, too, about
+        self.saved: tuple[int, list[Segment], int] | None = None  #: the next id and the segments it speaks of, its size
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
@@ -72,6 +71,11 @@ class Log(Files):
     def is_tight(self) -> bool:
         """Whether the disk had no room a short while ago, as the log is long: what isn't needed isn't written."""
         return self._full_at is not None and self._written - self._full_at <= self.size
+
+    @property
+    def saved_bytes(self) -> int:
+        """The size of the last checkpoint, which the next one has, too, about."""
+        return 0 if self.saved is None else self.saved[2]
 
     def checkpointed(self) -> None:
         """A checkpoint is being written: count from here."""

@@ -216,11 +216,9 @@ def save(log: Log, catalog: Catalog, keep: list[Segment]) -> None:
     log.checkpointed()
     log.saved = None
     try:
-        log.saved_bytes = checkpoint.write(log, catalog, keep)
-        log.saved = log.next, keep
+        log.saved = log.next, keep, checkpoint.write(log, catalog, keep)
     except OSError as error:
         check_refusal(error)
-        log.saved_bytes = 0
         try:
             checkpoint.remove(log)  # it names segments that are about to go
         except OSError as refusal:
