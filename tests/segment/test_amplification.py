@@ -14,7 +14,7 @@ from pqadapters.stores.segment.queues import Catalog
 
 
 class Counting(Disk):
-    """Counts what is written to segments at their ends, headers included, and how often it is read and written."""
+    """Counts what is written to segments at their ends, headers and checkpoints included; and the reads and writes."""
 
     written = 0
     writes = 0
