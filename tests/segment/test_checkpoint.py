@@ -94,6 +94,21 @@ def test_what_is_claimed_when_it_is_written_is_ready_when_it_is_read(rank: bytes
         assert len(store.claim("a", limit=99)) == 9
 
 
+@pytest.mark.parametrize("rank", [b"", b"x"])
+def test_what_was_taken_out_of_the_middle_is_not_ready_when_it_is_read(rank: bytes, tmp_path: Path) -> None:
+    """Its entry stays in memory for a while, and isn't written."""
+    store = SegmentStore(tmp_path / "s", disk=FaultyDisk(str(tmp_path / "s")))
+    store.commit(*(Put("a", b"%d" % n) for n in range(9)))
+    ids = store.commit(*(Put("b", b"%d" % n, rank=rank) for n in range(3)))
+    store.commit(Ack(store.claim("b", ids=[ids[1]])[0]))
+    assert store._core.catalog.queues["b"].gone
+    store.checkpoint()
+    die(store)
+    with SegmentStore(tmp_path / "s") as store:
+        assert store.depth("b").ready == 2
+        assert [claim.payload for claim in store.claim("b", limit=9)] == [b"0", b"2"]
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_with_and_without_it_the_same_is_there(seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rng, directory = random.Random(seed), tmp_path / "store"
