@@ -106,6 +106,7 @@ class Backlog:
         self.sharing: Sharing | None = None
         self.look_at = 0.0  #: not before that time jobs of ours are looked for under other records
         self.modest_until = 0.0  #: before that time jobs of others are left to others: we had one that isn't for us
+        self.missed = set[str]()  #: what jobs wait for that was told already
         self.ranks = False  #: jobs were submitted here that have a priority
         self._store: Store | None = None
         self.sealing: Sealing

@@ -146,6 +146,16 @@ def _leave_aside(
         put_back(backlog, claim, 0.0)
     else:
         put_back(backlog, claim, _LATER if backlog.shared else SOON, awaited=not backlog.closing)
+        if backlog.shared and not not_ours:
+            _tell_of_waiting(backlog, claim, why)
+
+
+def _tell_of_waiting(backlog: Backlog, claim: Claim, why: str) -> None:
+    """Once for what is missing: else who renamed a function sees a job that stands still for an hour, and not why."""
+    if why not in backlog.missed and SYSTEM.monotonic() - backlog.made_at >= _PATIENCE:
+        backlog.missed.add(why)
+        message = "job %s waits for a program that can load it, for an hour at most, and is a dead letter then: %s"
+        _log.warning(message, wire.id_of(claim.payload).hex(), why)
 
 
 def _is_early(backlog: Backlog, claim: Claim, elsewhere: bool) -> bool:
