@@ -229,7 +229,6 @@ def test_what_a_job_waits_for_is_told_once(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who had renamed a function saw its jobs "delayed" for an hour, and no word of why."""
-    monkeypatch.setattr(loading, "_LATER", 0.01)
     monkeypatch.setattr(loading, "_PATIENCE", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(work.note, "__qualname__", "older")
@@ -237,10 +236,7 @@ def test_what_a_job_waits_for_is_told_once(
         leave(partial(ThreadPoolExecutor, 1, store=url), (work.note, 1), (work.note, 2))
     executor = ThreadPoolExecutor(1, store=url)
     assert executor._backlog.store.wait("default", lambda depth: depth.delayed == 2, work.PATIENCE)
-    monkeypatch.setattr(work, "older", work.note, raising=False)
-    wait(executor.recovered(), work.PATIENCE)
-    executor.shutdown()
-    assert sorted(work.DONE) == [1, 2]
+    executor.shutdown(drain=False)
     (told,) = [record.getMessage() for record in caplog.records if "waits for a program" in record.getMessage()]
     assert "older" in told
 
