@@ -12,7 +12,7 @@ _mappings/expiry.py for one whose time runs out, and _mappings/keys.py for keys.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, TypeVar, overload
@@ -189,8 +189,11 @@ class PDict(DurableMapping[K, V]):
     def _alive(self, data: bytes | None) -> bytes | None:
         return None if data is None or is_over(data) else data
 
-    def _tidy(self) -> None:
-        self._expiry.sweep()
+    def _tidy(self) -> bool:
+        return self._expiry.sweep()
+
+    def _hidden(self) -> Collection[bytes]:
+        return self._expiry.hidden()
 
     def _dump_again(self, key: bytes, value: V, before: bytes | None) -> tuple[bytes, list[Op]]:
         data, end = self._value_to_bytes(value), None

@@ -331,6 +331,27 @@ def test_what_a_sweep_that_was_broken_off_has_left_the_next_one_deletes(
     assert (len(other), list(other)) == (0, [])
 
 
+def test_what_another_is_about_to_delete_is_not_counted_or_listed(advance: Advance, make: Maker) -> None:
+    """Where that process was stopped in between, `len` and iteration had keys that `in` and `get` hadn't."""
+    d, other = make(), make()
+    for key in "abc":
+        d.set(key, 1, expire=5)
+    d["z"] = 2
+    advance(5)
+    d["b"] = 3
+    claims = other.store.claim(QUEUE, limit=3)
+    assert (len(claims), len(d), [*d], [*reversed(d)]) == (3, 2, ["b", "z"], ["z", "b"])
+    with d.batch():
+        d["a"] = 4
+        d["y"] = 5
+        assert (len(d), sorted(d)) == (4, ["a", "b", "y", "z"])
+        d.clear()
+        assert (len(d), [*d]) == (0, [])
+        d["c"] = 6
+        assert (len(d), [*d]) == (1, ["c"])
+    assert (len(d), [*d]) == (1, ["c"])
+
+
 def test_a_sweep_is_interrupted_anywhere(advance: Advance, make: Maker) -> None:
     d, nth, struck = make(), 0, True
     while struck:

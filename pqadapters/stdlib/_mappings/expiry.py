@@ -15,7 +15,7 @@ from functools import partial
 
 from ...clock import SYSTEM
 from ...errors import ConditionFailed, LeaseLost, StoreError
-from ...store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set, Store
+from ...store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set, State, Store
 from .table import Table
 
 _MOMENT = struct.Struct(">d")
@@ -87,10 +87,24 @@ class Expiry:
         due = None if self._table.in_batch else self._store.get(self._name, key)
         return _note(self._name, key, end, due)
 
-    def sweep(self) -> None:
-        """Delete all keys whose time is over, unless another process is about that."""
-        while self._sweep(_AT_ONCE):
-            pass
+    def sweep(self) -> bool:
+        """Delete all keys whose time is over, unless another process is about that: whether it may be."""
+        while True:
+            depth = self._store.depth(self._name, age=False)
+            if not self._table.writable or not (self._left or depth.ready):
+                return depth.claimed > 0
+            if not self._sweep(_AT_ONCE):
+                return True  # others were faster
+
+    def hidden(self) -> set[bytes]:
+        """Keys that are there though their time is over, as far as somebody else is about to delete them."""
+        batch = self._table.mine()
+        if batch is not None and batch.cleared:
+            return set()
+        changed = () if batch is None else batch.changes
+        records = self._store.browse(self._name, state=State.CLAIMED)
+        keys = [record.payload for record in records if record.payload not in changed]
+        return {key for key, value in self._store.snapshot(self._table.name, keys).items() if is_over(value)}
 
     def sweep_some(self) -> None:
         """Now and then, before keys get a time: what is over is deleted though nobody counts the keys. Not in a batch,
@@ -98,12 +112,11 @@ class Expiry:
         if self._noted >= _EVERY and not self._table.in_batch:
             self._noted = 0
             with suppress(StoreError):
-                self._sweep(2 * _EVERY)
+                if self._table.writable and (self._left or self._store.depth(self._name, age=False).ready):
+                    self._sweep(2 * _EVERY)
 
     def _sweep(self, most: int) -> bool:
         """Whether there was anything."""
-        if not self._table.writable or not (self._left or self._store.depth(self._name, age=False).ready):
-            return False
         claims, self._left = self._left, []
         try:
             claims += self._store.claim(self._name, limit=most)

@@ -6,7 +6,7 @@ Each method is one step for everybody else, threads and processes: `pop`, `setde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, TypeVar, Union, overload
@@ -59,8 +59,18 @@ class DurableMapping(MutableMapping[K, V]):
         """What is stored, unless its time is over."""
         return data
 
-    def _tidy(self) -> None:
-        """Delete what isn't alive, where it would be counted."""
+    def _tidy(self) -> bool:
+        """Delete what isn't alive, where it would be counted. Whether some may be left, as `_hidden` has it."""
+        return False
+
+    def _hidden(self) -> Collection[bytes]:
+        """Keys of what isn't alive, and yet is there: somebody else is about to delete it, and may be stopped."""
+        return ()
+
+    def _shown_keys(self, *, reverse: bool = False) -> Iterator[K]:
+        hidden = self._hidden() if self._tidy() else ()
+        keys = self._table.keys(reverse=reverse)
+        return map(self._key_from_bytes, (key for key in keys if key not in hidden) if hidden else keys)
 
     # Looking
 
@@ -118,16 +128,14 @@ class DurableMapping(MutableMapping[K, V]):
         return {self._key_from_bytes(key): self._value_from_bytes(value) for key, value in alive if value is not None}
 
     def __len__(self) -> int:
-        self._tidy()
-        return self._table.count()
+        left, count = self._tidy(), self._table.count()
+        return count - len(self._hidden()) if left else count  # counted first, else what goes in between is lacking
 
     def __iter__(self) -> Iterator[K]:
-        self._tidy()
-        return map(self._key_from_bytes, self._table.keys())
+        return self._shown_keys()
 
     def __reversed__(self) -> Iterator[K]:
-        self._tidy()
-        return map(self._key_from_bytes, self._table.keys(reverse=True))
+        return self._shown_keys(reverse=True)
 
     def _pairs(self, reverse: bool = False) -> Iterator[tuple[K, V]]:
         if not self._direct:

@@ -49,7 +49,7 @@ class Table:
         return self.read(key)
 
     def count(self) -> int:
-        batch = self._mine()
+        batch = self.mine()
         if batch is None:
             return self.store.count(self.name)
         after = sum(value is not None for value in self._seen(batch).values())
@@ -59,20 +59,20 @@ class Table:
 
     def keys(self, *, reverse: bool = False) -> Iterator[bytes]:
         """In the order in which they were first set."""
-        batch = self._mine()
+        batch = self.mine()
         if batch is None:
             return self.store.keys(self.name, reverse=reverse)
         base = ((key, b"") for key in self.store.keys(self.name, reverse=reverse))
         return (key for key, _ in self._over(batch, base, reverse))
 
     def items(self, *, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-        batch = self._mine()
+        batch = self.mine()
         base = self.store.scan(self.name, reverse=reverse)
         return base if batch is None else self._over(batch, base, reverse)
 
     def snapshot(self, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
         """The values at one moment: of these keys as far as they are there, or of all."""
-        batch = self._mine()
+        batch = self.mine()
         if batch is None or not (batch.changes or batch.cleared):
             return self.store.snapshot(self.name, keys)
         if keys is None:
@@ -82,14 +82,14 @@ class Table:
         values = ((key, batch.changes.get(key, found.get(key))) for key in keys)
         return {key: value for key, value in values if value is not None}
 
-    def _mine(self) -> Batch | None:
+    def mine(self) -> Batch | None:
         """The batch that the caller has open."""
         return self.batches.get(_caller()) if self.batches else None
 
     @property
     def in_batch(self) -> bool:
         """Whether what the caller changes now is committed later."""
-        return self._mine() is not None
+        return self.mine() is not None
 
     def _seen(self, batch: Batch) -> dict[bytes, bytes | None]:
         """What a batch has made of keys, as a reader finds it: nobody has swept what it has set."""
@@ -129,7 +129,7 @@ class Table:
     def set_all(self, pairs: Iterable[tuple[bytes, bytes]], more: Iterable[Op] = ()) -> None:
         """All of them, or none."""
         self._check_writable()
-        batch = self._mine()
+        batch = self.mine()
         if batch is None:
             ops = [*(Set(self.name, key, value) for key, value in pairs), *more]
             if ops:
@@ -141,7 +141,7 @@ class Table:
 
     def clear(self) -> None:
         self._check_writable()
-        batch = self._mine()
+        batch = self.mine()
         if batch is None:
             self.store.commit(Clear(self.name))
         else:
@@ -153,7 +153,7 @@ class Table:
         """Look at the key's value, and carry out what `decide` makes of it, if it is still that; else once more.
         `decide` gives the operations, of which those on this key come without a condition, or None to leave it. `same`:
         for who edits the key it isn't set by that. The value that was found."""
-        batch = self._mine()
+        batch = self.mine()
         while True:
             found = self.get(key)
             ops = decide(found)
