@@ -14,6 +14,7 @@ import pytest
 from pqadapters.store import Ack, Put, Set
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, salvage
+from pqadapters.stores.sqlite.damage.wal_index import knows_of_more
 from tests.segment.programs import run
 
 _FRAME = 24 + 2048
@@ -21,6 +22,11 @@ _OPEN = """
 import sys
 from pqadapters.stores.sqlite import SqliteStore
 print(len(SqliteStore(sys.argv[1]).damage))
+"""
+_KNOWS = """
+import sys
+from pqadapters.stores.sqlite.damage.wal_index import knows_of_more
+print(knows_of_more(sys.argv[1]))
 """
 _LOOK = """
 import resource, sys
@@ -93,6 +99,84 @@ def test_i1_what_stands_behind_damage_is_put_aside_before_it_is_written_over(
         assert _numbers(store) == found[3:] + behind + [b"new%d" % n for n in range(90)]
         assert store.get("t", b"59") == b"newer"
         assert all(store.get("t", b"%d" % n) == b"v" * (n * 53 % 5000) for n in range(59))
+
+
+def _killed_with_keys(database: Path, to: Path) -> Path:
+    """The same of a process that gave no ids: nothing is missing in their sequence."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"old"), Set("t", b"old", b"1"))
+        store.checkpoint()
+        for n in range(60):
+            store.commit(Set("t", b"%d" % n, b"v" * (n * 53 % 5000)))
+        store.claim("q")
+        shutil.copytree(database.parent, to)
+    return to / database.name
+
+
+@pytest.mark.parametrize("at", [2, 17, 24, 32 + 3, 32 + 30 * _FRAME + 17, 32 + 70 * _FRAME + 100])
+def test_keys_that_stand_behind_damage_are_put_aside(at: int, database: Path, tmp_path: Path) -> None:
+    copy = _killed_with_keys(database, tmp_path / "killed")
+    _flip(f"{copy}-wal", at)
+    with SqliteStore(copy) as store:
+        (damage,) = store.damage
+        assert _copies(copy) == [Path(damage.quarantine)]
+        assert "its last commits are gone" in damage.reason
+        assert store.count("t") < 61
+        store.commit(*map(Ack, store.claim("q")))
+        store.commit(*(Set("t", b"59", b"newer%d" % n) for n in range(90)))
+    with SqliteStore(copy) as store:
+        assert store.damage == ()
+    assert len(_copies(copy)) == 1
+    salvage(copy, to=tmp_path / "new.db")
+    with SqliteStore(tmp_path / "new.db") as store:
+        assert _numbers(store) == []  # what is done doesn't come again
+        assert store.get("t", b"59") == b"newer89"
+        assert all(store.get("t", b"%d" % n) == b"v" * (n * 53 % 5000) for n in range(59))
+
+
+def test_the_tail_of_a_wal_of_keys_is_torn(database: Path, tmp_path: Path) -> None:
+    """As a power cut leaves it where the wal-index came to the disk: nothing is behind it."""
+    killed = _killed_with_keys(database, tmp_path / "killed")
+    whole = Path(f"{killed}-wal").read_bytes()
+    for cut in (0, 8, 32 + 8, 32 + 20 * _FRAME, 32 + 20 * _FRAME + 24):
+        copy = tmp_path / str(cut) / killed.name
+        shutil.copytree(killed.parent, copy.parent)
+        Path(f"{copy}-wal").write_bytes(whole[:cut] + bytes(len(whole) - cut))
+        with SqliteStore(copy) as store:
+            assert store.damage == ()
+        assert not _copies(copy)
+
+
+def test_what_no_wal_index_tells_of_is_not_looked_for(database: Path, tmp_path: Path) -> None:
+    """It is damaged, or made by nobody."""
+    killed = _killed_with_keys(database, tmp_path / "killed")
+    assert not knows_of_more(str(killed))
+    _flip(f"{killed}-wal", 32 + 30 * _FRAME + 17)
+    assert knows_of_more(str(killed))
+    for at in (1, 12, 16, 40, 48 + 16):
+        copy = tmp_path / str(at) / killed.name
+        shutil.copytree(killed.parent, copy.parent)
+        _flip(f"{copy}-shm", at)
+        assert not knows_of_more(str(copy))
+        _flip(f"{copy}-shm", (at + 48) % 96)  # both alike
+        assert not knows_of_more(str(copy))
+    os.truncate(f"{killed}-shm", 20)
+    assert not knows_of_more(str(killed))
+    os.unlink(f"{killed}-shm")
+    assert not knows_of_more(str(killed))
+
+
+def test_a_wal_that_somebody_writes_is_not_read(database: Path, tmp_path: Path) -> None:
+    """Here: a look would let go of SQLite's locks. Or in another process, which knows what it has written."""
+    copy = _killed_with_keys(database, tmp_path / "killed")
+    with SqliteStore(copy) as store:
+        store.commit(Set("t", b"one", b"1"))
+        _flip(f"{copy}-wal", 32 + 9 * _FRAME + 9)
+        assert not knows_of_more(str(copy))
+        look = [sys.executable, "-c", _KNOWS, str(copy)]
+        assert subprocess.run(look, stdout=subprocess.PIPE, text=True, check=True).stdout == "False\n"
+        shutil.copytree(copy.parent, tmp_path / "again")
+    assert knows_of_more(str(tmp_path / "again" / copy.name))
 
 
 def test_a_block_of_a_wal_that_is_gone(database: Path, tmp_path: Path) -> None:

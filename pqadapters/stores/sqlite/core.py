@@ -28,6 +28,7 @@ from .changes import Changes, Who
 from .claims import give_back
 from .damage import index
 from .damage.wal import put_aside
+from .damage.wal_index import knows_of_more
 from .database import make_database, make_private, open_database, patiently, prepare
 from .errors import ERRORS, NO_SPACE, malformed, translated
 from .keeper import Keeper, shorten
@@ -46,6 +47,7 @@ from .writer import LATE, Writer
 
 logger = telling.logger("pqadapters.stores.sqlite")
 _OPENING = "opening"  #: the name of its lock
+_UNSURE = 'by damage to its WAL, with a copy in its place, or in a power cut at durability "process"'
 Release = Callable[[sqlite3.Connection], int]  #: makes records ready, in a transaction; how many
 _BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who claim: one costs some microseconds each
 
@@ -106,10 +108,11 @@ class Core:
             make_database(path, self.disk)
             self.mark = self.writer.mark = self.reader.mark = self._open_mark()
             pairing.check(path, self.mark)
+            lost = knows_of_more(path)
             self.writer.connection = connection = self._connect(path)
             pairing.note(path, self.mark)
             self.writer.file, self.writer.wal = file_of(path), file_at(f"{path}-wal")
-            self._compare_with_mark(connection, cut)
+            self._compare_with_mark(connection, cut, lost)
             if self.mark.doubted:
                 self._renew_wal()
             return connection
@@ -150,9 +153,9 @@ class Core:
         except OSError as error:
             raise refused(self.owners.directory, error, "open the mark in") from error
 
-    def _compare_with_mark(self, connection: sqlite3.Connection, cut: bool) -> None:
+    def _compare_with_mark(self, connection: sqlite3.Connection, cut: bool, lost: bool) -> None:
         """Ids that were given are never given again, and that the database doesn't know of some is said; where none
-        were given, that it was cut to nothing."""
+        were given, that it was cut to nothing, or has lost commits."""
         noted = self.mark.read()  # first: whoever commits notes it behind that
         row = patiently(lambda: connection.execute(schema.LAST).fetchone(), self.path)
         last = row[0] if row is not None else None
@@ -165,6 +168,10 @@ class Core:
             self._report(Damage(self.path, 0, 0, what, copy))
         elif cut:
             self._report(Damage(self.path, 0, 0, "it was cut to nothing: what was in it is gone"))
+        elif lost:
+            copy, why = self._put_wal_aside(last + 1, last)
+            if why != _UNSURE:
+                self._report(Damage(self.path, 0, 0, f"its last commits are gone, {why}", copy))
 
     def _put_wal_aside(self, first: int, last: int) -> tuple[str, str]:
         """Before the next commit is written over what stands in it behind damage; the copy, and what is said. With the
@@ -177,7 +184,7 @@ class Core:
                 f"before: {error}"
             )
         if not copy:
-            return "", 'by damage to its WAL, with a copy in its place, or in a power cut at durability "process"'
+            return "", _UNSURE
         return copy, (
             f"by damage to its WAL. What stands there behind that was copied to {copy}, and is brought out, with all "
             "that is here, by pqadapters.stores.sqlite.salvage(path, to=...)"

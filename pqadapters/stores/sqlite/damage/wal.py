@@ -55,7 +55,7 @@ def frames(wal: BinaryIO, size: int) -> Iterator[Frame]:
         return
     magic, _, its_size, _ = struct.unpack(">IIII", head[:16])
     order, before = ">" if magic & 1 else "<", struct.unpack(">II", head[24:])
-    whole = (magic & ~1, its_size, _checksum(head[:24], (0, 0), order)) == (_MAGIC, size, before)
+    whole = (magic & ~1, its_size, checksum(head[:24], (0, 0), order)) == (_MAGIC, size, before)
     salt, doubtful = head[16:24], list[Frame]()
     if not whole:
         salt, order = b"", "<" if sys.byteorder == "little" else ">"
@@ -66,7 +66,7 @@ def frames(wal: BinaryIO, size: int) -> Iterator[Frame]:
         page, commit, its_salt, *after = struct.unpack(">II8sII", data[:FRAME_HEAD])
         salt = salt or (its_salt if page else b"")  # where the head is damaged, or has gone with what was behind it
         is_old = its_salt != salt  # left from before the WAL was begun anew; or damaged, if others come behind it
-        sound = not is_old and _checksum(data[FRAME_HEAD:], _checksum(data[:8], before, order), order) == tuple(after)
+        sound = not is_old and checksum(data[FRAME_HEAD:], checksum(data[:8], before, order), order) == tuple(after)
         before, whole = (after[0], after[1]), whole and sound
         frame = Frame(page, commit, at + FRAME_HEAD, whole, sound)
         if is_old:
@@ -77,7 +77,7 @@ def frames(wal: BinaryIO, size: int) -> Iterator[Frame]:
         yield frame
 
 
-def _checksum(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:
+def checksum(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:
     """The sums of the file format, 8 bytes at a time."""
     first, second = before
     words = struct.unpack(f"{order}{len(data) // 4}I", data)
