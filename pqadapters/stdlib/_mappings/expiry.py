@@ -15,7 +15,7 @@ from functools import partial
 
 from ...clock import SYSTEM
 from ...errors import ConditionFailed, LeaseLost, StoreError
-from ...store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set, State, Store
+from ...store import Ack, Claim, Delete, Depth, Expect, Nack, Op, Put, Set, State, Store
 from .table import Table
 
 _MOMENT = struct.Struct(">d")
@@ -90,8 +90,8 @@ class Expiry:
     def sweep(self) -> bool:
         """Delete all keys whose time is over, unless another process is about that: whether it may be."""
         while True:
-            depth = self._store.depth(self._name, age=False)
-            if not self._table.writable or not (self._left or depth.ready):
+            depth = self._depth()
+            if not self._is_due(depth):
                 return depth.claimed > 0
             if not self._sweep(_AT_ONCE):
                 return True  # others were faster
@@ -103,8 +103,9 @@ class Expiry:
             return set()
         changed = () if batch is None else batch.changes
         records = self._store.browse(self._name, state=State.CLAIMED)
-        keys = [record.payload for record in records if record.payload not in changed]
-        return {key for key, value in self._store.snapshot(self._table.name, keys).items() if is_over(value)}
+        keys = {record.payload for record in records if record.payload not in changed}
+        # One value at a time in memory: they may be large.
+        return {key for key in keys if (value := self._table.read(key)) is not None and is_over(value)}
 
     def sweep_some(self) -> None:
         """Now and then, before keys get a time: what is over is deleted though nobody counts the keys. Not in a batch,
@@ -112,8 +113,15 @@ class Expiry:
         if self._noted >= _EVERY and not self._table.in_batch:
             self._noted = 0
             with suppress(StoreError):
-                if self._table.writable and (self._left or self._store.depth(self._name, age=False).ready):
+                if self._is_due(self._depth()):
                     self._sweep(2 * _EVERY)
+
+    def _depth(self) -> Depth:
+        return self._store.depth(self._name, age=False)
+
+    def _is_due(self, depth: Depth) -> bool:
+        """Whether there is something to sweep, as far as we may."""
+        return self._table.writable and bool(self._left or depth.ready)
 
     def _sweep(self, most: int) -> bool:
         """Whether there was anything."""

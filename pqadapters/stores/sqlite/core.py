@@ -162,20 +162,19 @@ class Core:
         if not isinstance(last, int) or last >= schema.IDS:  # the next one's place would be another queue's
             raise translated(malformed(), self.path)
         if noted > last:
-            copy, why = self._put_wal_aside(last + 1, noted)
+            copy, why = self._put_wal_aside(last + 1, noted) or ("", _UNSURE)
             self.writer.do(Work(lambda each: each.execute(schema.SKIP_TO, (noted,)), synced=False))
             what = f"ids up to {noted} were given, and it knows of {last}: its last commits are gone, {why}"
             self._report(Damage(self.path, 0, 0, what, copy))
         elif cut:
             self._report(Damage(self.path, 0, 0, "it was cut to nothing: what was in it is gone"))
-        elif lost:
-            copy, why = self._put_wal_aside(last + 1, last)
-            if why != _UNSURE:
-                self._report(Damage(self.path, 0, 0, f"its last commits are gone, {why}", copy))
+        elif lost and (aside := self._put_wal_aside(last + 1, last)):
+            copy, why = aside
+            self._report(Damage(self.path, 0, 0, f"its last commits are gone, {why}", copy))
 
-    def _put_wal_aside(self, first: int, last: int) -> tuple[str, str]:
-        """Before the next commit is written over what stands in it behind damage; the copy, and what is said. With the
-        lock of openings, so that nobody has written since SQLite looked at it."""
+    def _put_wal_aside(self, first: int, last: int) -> tuple[str, str] | None:
+        """Before the next commit is written over what stands in it behind damage; the copy, and what is said, or None
+        where nothing stands there. With the lock of openings, so that nobody has written since SQLite looked at it."""
         try:
             copy = put_aside(self.path, first, last, self.disk)
         except OSError as error:
@@ -184,7 +183,7 @@ class Core:
                 f"before: {error}"
             )
         if not copy:
-            return "", _UNSURE
+            return None
         return copy, (
             f"by damage to its WAL. What stands there behind that was copied to {copy}, and is brought out, with all "
             "that is here, by pqadapters.stores.sqlite.salvage(path, to=...)"
