@@ -16,7 +16,6 @@ import struct
 import sys
 import time
 from collections import deque
-from http.client import HTTPException
 from logging import handlers as stdlib
 from typing import Any
 
@@ -164,6 +163,7 @@ class HTTPHandler(stdlib.HTTPHandler):
             self.handleError(record)
 
     def _send(self, record: logging.LogRecord) -> None:
+        from http.client import HTTPException
         from urllib.parse import urlencode
 
         data = urlencode(self.mapLogRecord(record))

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pickle
 import queue
+import subprocess
 import sys
 from typing import Any
 
@@ -132,3 +133,17 @@ def test_who_calls_del_closes_a_database_queue(tmp_path: Any) -> None:
 def test_the_states_have_persist_queues_spelling() -> None:
     status = persistqueue.AckStatus
     assert (status.inited, status.ready, status.unack, status.acked, status.ack_failed) == ("0", "1", "2", "5", "9")
+
+
+def test_what_is_loaded_when_it_is_asked_for_is_listed_from_the_start_on() -> None:
+    program = (
+        "import pqadapters.persistqueue as persistqueue, sys\n"
+        "print(*dir(persistqueue))\nprint(persistqueue.pdict.PDict)\n"
+        "from pqadapters.persistqueue import *\nprint(AsyncQueue, 'pqadapters.stdlib.asyncio' in sys.modules)\n"
+        "print(hasattr(persistqueue, 'nothing'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True, text=True)
+    names, mapping, queue, other = done.stdout.splitlines()
+    assert {*MODULES, *persistqueue.__all__} <= {*names.split()}
+    assert mapping == "<class 'pqadapters.persistqueue.pdict.PDict'>"
+    assert (queue, other) == ("<class 'pqadapters.persistqueue.async_queue.AsyncQueue'> False", "False")
