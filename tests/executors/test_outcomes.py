@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, ThreadPoolExecutor, task
-from pqadapters.concurrent.futures._jobs import tasks
+from pqadapters.concurrent.futures._jobs import outcome, tasks
 from pqadapters.errors import TooLarge
 from pqadapters.stores.segment import draft
 
@@ -277,3 +279,62 @@ def test_a_tasks_module_is_imported_to_find_it(make: Make, tmp_path: Path, monke
 def test_a_task_whose_module_is_gone_is_told_by_its_name() -> None:
     with pytest.raises(LookupError, match=r"no task is called 'gone' here; it was registered in no\.such\.module"):
         tasks.Named("gone", 1, "no.such.module").find()
+
+
+def fail_behind(reason: Exception) -> NoReturn:
+    raise ValueError("the text") from reason
+
+
+class Causeless(Exception):
+    """Has no other cause."""
+
+    __cause__ = property(lambda self: None)
+
+
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_an_exception_comes_with_its_traceback_in_the_next_run(pool: Any, tmp_path: Path) -> None:
+    """It came without any, and without what had caused it: pickle keeps neither."""
+    with pool(1, path=tmp_path / "jobs") as executor:
+        executor.using(key="k").submit(fail_behind, OSError("the reason")).exception(work.PATIENCE)
+    with pool(1, path=tmp_path / "jobs") as executor:
+        error = executor.future(key="k").exception(work.PATIENCE)
+    lines = "".join(traceback.format_exception(error))
+    parts = ("in fail_behind", "OSError: the reason", '"""', "direct cause")
+    assert [lines.count(part) for part in parts] == [1, 1, 2, 2]
+    assert lines.endswith("ValueError: the text\n")
+
+
+def test_a_remote_errors_traceback_is_printed_with_it(make: Make) -> None:
+    with make() as executor:
+        executor.using(key="k").submit(fail_as, AnotherType).exception(work.PATIENCE)
+    with make() as executor:
+        error = executor.future(key="k").exception(work.PATIENCE)
+    assert "in fail_as" in "".join(traceback.format_exception(error))
+
+
+def test_an_exception_that_takes_no_cause_comes_without(make: Make) -> None:
+    with make() as executor:
+        executor.using(key="k").submit(fail_as, Causeless).exception(work.PATIENCE)
+    with make() as executor:
+        assert type(executor.future(key="k").exception(work.PATIENCE)) is Causeless
+
+
+def test_of_a_traceback_without_end_the_last_lines_are_kept(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome, "_MOST_LINES", 30)
+    with make() as executor:
+        executor.using(key="k").submit(fail_behind, OSError("the reason")).exception(work.PATIENCE)
+    with make() as executor:
+        error = executor.future(key="k").exception(work.PATIENCE)
+    assert error is not None
+    assert str(error.__cause__).endswith('ValueError: the text\n"""')
+    assert len(str(error.__cause__)) == 30 + len('\n"""\n"""')
+
+
+def test_an_exception_that_was_kept_without_a_traceback_is_loaded(make: Make) -> None:
+    """As records of earlier versions have them."""
+    executor = make()
+    executor.stats()
+    sealing = executor._backlog.sealing
+    found = outcome.load(sealing.close(b"E" + pickle.dumps(ValueError("the text"), 5)), sealing)
+    assert found.error is not None
+    assert (repr(found.error), found.error.__cause__) == ("ValueError('the text')", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback as tracebacks
 from concurrent import futures
+from contextlib import suppress
 
 from ....errors import PqadaptersError
 
@@ -14,6 +15,9 @@ else:
 
     class TimedOut(TimeoutError, futures.TimeoutError):
         """A job has run out of time. Before Python 3.11 Python and `concurrent.futures` have a TimeoutError each."""
+
+
+_QUOTES = '\n"""'
 
 
 class RemoteError(PqadaptersError):
@@ -47,9 +51,29 @@ class UnknownJob(PqadaptersError, LookupError):
 
 def told(error: BaseException) -> RemoteError:
     """What comes in the place of an exception."""
-    there = RemoteError(qualified(type(error)), whole_text(error), _lines(error))
+    there = RemoteError(qualified(type(error)), whole_text(error), lines_of(error))
     there._kinds = frozenset(map(qualified, type(error).__mro__))
     return there
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that comes from another process: the lines that were printed of it there."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def raised_there(error: BaseException, lines: str) -> BaseException:
+    """With its traceback as its cause, as the standard library's pool has it, and in the same quotes."""
+    if lines:
+        with suppress(AttributeError, TypeError):  # it refuses to have one
+            error.__cause__ = RemoteTraceback(f'{_QUOTES}\n{lines}"""')
+    return error
+
+
+def is_raised_there(error: BaseException) -> bool:
+    """Whether it has its traceback so: it was sent by a worker, or loaded."""
+    return str(error.__cause__).startswith(_QUOTES)
 
 
 def is_of(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
@@ -68,8 +92,11 @@ def qualified(kind: type) -> str:
     return f"{module}.{kind.__qualname__}"
 
 
-def _lines(error: BaseException) -> str:
+def lines_of(error: BaseException) -> str:
+    """What Python would print of it; of one that comes from elsewhere what it is known to have printed there."""
     try:
+        if error.__traceback__ is None and is_raised_there(error):
+            return str(error.__cause__).removeprefix(f"{_QUOTES}\n").removesuffix('"""')
         return "".join(tracebacks.format_exception(error))
     except BaseException:
         return "its traceback can't be had"

@@ -1,7 +1,9 @@
-"""What a job came to, as bytes: a kind, and a pickle that was tried before it was kept."""
+"""What a job came to, as bytes: a kind, and a pickle that was tried before it was kept; behind that of an exception
+another one, of its traceback as text."""
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 from functools import partial
@@ -10,10 +12,11 @@ from typing import Any, NamedTuple
 from ....errors import NotSerializable
 from ....interrupts import is_fault
 from ....serializers.connections import without_connections
-from .errors import JobParked, RemoteError, qualified, told, whole_text
+from .errors import JobParked, RemoteError, lines_of, qualified, raised_there, told, whole_text
 from .sealing import Sealing
 
 _RESULT, _ERROR, _REMOTE, _PARKED = b"R", b"E", b"X", b"P"
+_MOST_LINES = 1 << 16  #: characters of a traceback: the last ones say most
 _ENTRY = struct.Struct(">dI")
 
 
@@ -46,7 +49,7 @@ def _dump_error(error: BaseException) -> bytes:
         data = without_connections(pickle.dumps(error, 5))
         again = pickle.loads(data)
         if type(again) is type(error) and str(again) == str(error):
-            return _ERROR + data
+            return _ERROR + data + pickle.dumps(lines_of(error)[-_MOST_LINES:], 5)
     except BaseException:
         pass
     return _remote(told(error))
@@ -75,10 +78,15 @@ def _loaded(sealing: Sealing, stored: bytes) -> Outcome:
     kind, body = data[:1], data[1:]
     if kind == _PARKED:
         return Outcome(error=JobParked(body.decode("utf-8", "surrogatepass")))
+    if kind == _ERROR:
+        source = io.BytesIO(body)
+        error: Any = pickle.load(source)
+        return Outcome(error=raised_there(error, pickle.load(source) if source.tell() < len(body) else ""))
     value: Any = pickle.loads(body)
     if kind == _REMOTE:
-        return Outcome(error=RemoteError(*value))
-    return Outcome(error=value) if kind == _ERROR else Outcome(value)
+        remote = RemoteError(*value)
+        return Outcome(error=raised_there(remote, remote.traceback))
+    return Outcome(value)
 
 
 class Kept(NamedTuple):

@@ -15,7 +15,7 @@ from multiprocessing.reduction import ForkingPickler
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, TypeGuard
 
-from .._jobs.errors import RemoteError, told
+from .._jobs.errors import RemoteError, is_raised_there, told
 
 _BY_SIGNAL = "pqadapters: by a signal"
 _LOADED_ANYWAY = {type(None), bool, int, float, str, bytes}
@@ -76,9 +76,8 @@ def _travel(error: BaseException) -> None:
 
 
 def has_broken(error: BaseException | None) -> TypeGuard[BrokenExecutor]:
-    """In the parent: whether the pool is broken. A job may raise the same, of a pool of its own: what a worker sends
-    has its traceback there as its cause, in these quotes."""
-    return isinstance(error, BrokenExecutor) and not str(error.__cause__).startswith('\n"""')
+    """In the parent: whether the pool is broken. A job may raise the same, of a pool of its own."""
+    return isinstance(error, BrokenExecutor) and not is_raised_there(error)
 
 
 def unpacked(result: Any) -> tuple[Any, ResultNotLoaded | None]:
