@@ -101,6 +101,18 @@ def test_i1_what_stands_behind_damage_is_put_aside_before_it_is_written_over(
         assert all(store.get("t", b"%d" % n) == b"v" * (n * 53 % 5000) for n in range(59))
 
 
+def test_a_gap_that_a_power_cut_has_left_is_not_said_to_be_damage_for_sure(database: Path, tmp_path: Path) -> None:
+    """What waits for a sync comes to the disk in any order: claims, at "power", whose frames are lost or not."""
+    copy = _killed(database, tmp_path / "killed")
+    wal = Path(f"{copy}-wal")
+    data, gap = wal.read_bytes(), slice(32 + 30 * _FRAME, 32 + 31 * _FRAME)
+    wal.write_bytes(data[: gap.start] + bytes(_FRAME) + data[gap.stop :])
+    with SqliteStore(copy) as store:
+        (damage,) = store.damage
+        assert "or by a power cut" in damage.reason
+        assert damage.quarantine in damage.reason
+
+
 def _killed_with_keys(database: Path, to: Path) -> Path:
     """The same of a process that gave no ids: nothing is missing in their sequence."""
     with SqliteStore(database) as store:

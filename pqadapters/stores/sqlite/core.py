@@ -48,6 +48,8 @@ from .writer import LATE, Writer
 logger = telling.logger("pqadapters.stores.sqlite")
 _OPENING = "opening"  #: the name of its lock
 _UNSURE = 'by damage to its WAL, with a copy in its place, or in a power cut at durability "process"'
+#: The blocks of what wasn't synced come to the disk in any order, also where all that was promised had come before.
+_GAP = "by damage to its WAL, or by a power cut that has left a gap in what wasn't synced yet"
 Release = Callable[[sqlite3.Connection], int]  #: makes records ready, in a transaction; how many
 _BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who claim: one costs some microseconds each
 
@@ -179,13 +181,13 @@ class Core:
             copy = put_aside(self.path, first, last, self.disk)
         except OSError as error:
             return "", (
-                "by damage to its WAL, it seems. What stands there behind that is written over, and couldn't be copied "
+                f"{_GAP}. What stands there behind that is written over, and couldn't be copied "
                 f"before: {error}"
             )
         if not copy:
             return None
         return copy, (
-            f"by damage to its WAL. What stands there behind that was copied to {copy}, and is brought out, with all "
+            f"{_GAP}. What stands there behind that was copied to {copy}, and is brought out, with all "
             "that is here, by pqadapters.stores.sqlite.salvage(path, to=...)"
         )
 
