@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError
+from pqadapters.stdlib._lines.held import Own, consumer
 from pqadapters.stdlib.queue import PriorityQueue, Queue
 from pqadapters.store import Put
 from pqadapters.stores.memory import MemoryStore
@@ -161,3 +162,42 @@ def test_who_waits_in_memory_hears_of_a_commit_whose_end_is_interrupted(monkeypa
     with pytest.raises(KeyboardInterrupt):
         store.commit(Put("q", b"a"))
     assert [claim.payload for claim in taker.result()] == [b"a"]
+
+
+class _Changing(Own):
+    """What a signal handler changes, once, as somebody has begun to look at it: it gets an item, and that is done."""
+
+    queue: Queue[int]
+    struck = False
+
+    def _strike(self) -> None:
+        if not self.struck:
+            self.struck = True
+            self.queue.task_done(self.queue.get())
+
+    def __reversed__(self) -> Any:
+        found = super().__reversed__()
+        self._strike()
+        return found
+
+    def values(self) -> Any:
+        found = iter(super().values())
+        self._strike()
+        return found
+
+
+@pytest.mark.parametrize(("call", "left"), [(lambda q: q.get(), 3), (lambda q: q.task_done(0), 2)])
+def test_what_a_thread_holds_may_be_changed_by_a_handler_that_interrupts_its_call(
+    place: Place, call: Callable[[Queue[int]], object], left: int
+) -> None:
+    """A get was a RuntimeError: OrderedDict mutated during iteration."""
+    q = Queue[int](store=place.open())
+    q.put_many(range(4))
+    q.get()
+    own = q._line.held.own()
+    q._line.held.by[consumer()] = changing = _Changing()
+    changing.update(own)
+    changing.queue = q
+    call(q)
+    assert changing.struck
+    assert q.unfinished_tasks == left

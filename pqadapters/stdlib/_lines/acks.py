@@ -87,7 +87,7 @@ class Acks(Stock):
             entries = own.pop_all(who)
             return self._with_left_behind(entries) if self.held.crowded else entries
         elif self.policy is _AUTO:
-            own.asked = next(reversed(own), 0)
+            own.asked = own.newest()
             if self.fetched >= FETCHES:
                 self._ask_once_more()
         return []

@@ -159,9 +159,24 @@ class Own(OrderedDict[int, tuple[Claim, Any]]):
             except RuntimeError:  # another thread has changed it just now
                 continue
 
+    def newest(self) -> int:
+        """The id of the one that it got last; 0 where it holds none."""
+        while True:
+            try:
+                return next(reversed(self), 0)
+            except RuntimeError:  # a signal handler has changed it, or a finalizer, or another thread
+                continue
+
+    def _oldest_few(self) -> list[tuple[Claim, Any]]:
+        while True:
+            try:
+                return list(islice(self.values(), _FEW))
+            except RuntimeError:  # as above
+                continue
+
     def some(self, item: object) -> Iterator[tuple[Claim, Any]]:
         """The oldest few, and then, without a look at all of them, that very object, should it be here."""
-        yield from list(islice(self.values(), _FEW))
+        yield from self._oldest_few()
         if len(self) > _FEW and (found := self._seen(item)) is not None:
             yield found
 
