@@ -155,8 +155,11 @@ class MemoryData:
     def in_state(self, name: str, state: State, now: float, *, newest: bool = False) -> Iterable[_Row]:
         """By id; the newest first if it is wished."""
         ids = self.queue(name).ids
-        rows = (self.rows[id] for id in (reversed(ids) if newest else ids))
-        return (row for row in rows if _state(row, now) is state)
+        return (row for row in self.rows_of(reversed(ids) if newest else ids) if _state(row, now) is state)
+
+    def rows_of(self, ids: Iterable[int]) -> Iterator[_Row]:
+        """Those that are there: a signal handler may look while its thread is taking one out."""
+        return (row for id in ids if (row := self.rows.get(id)) is not None)
 
     def depth(self, name: str) -> Depth:
         now = self.clock.wall()  # read once: a record whose delay runs out meanwhile must not be in neither state (I3)
@@ -390,20 +393,27 @@ class MemoryStore:
             raise
 
     def _take(self, queue: str, order: Order, ids: Sequence[int] | None, limit: int) -> list[Claim]:
+        rows, mine, token = self._ready(queue, order, ids, limit), list[_Row](), self._token
+        try:
+            for row in rows:
+                owner, row.owner = row.owner, row.owner or token  # no call here: nothing comes between
+                if owner is None:  # else a signal handler, or a finalizer, has claimed it since
+                    row.attempts += 1
+                    mine += [row]
+            if mine:
+                self._data.queue(queue).watchers.wake_all()
+            elif rows:
+                return self._take(queue, order, ids, limit)
+            return [Claim(r.queue, r.id, r.attempts, r.payload, r.rank, r.put_at, r.note) for r in mine]
+        except BaseException:
+            self._untake(queue, [row.id for row in mine])
+            raise
+
+    def _ready(self, queue: str, order: Order, ids: Sequence[int] | None, limit: int) -> list[_Row]:
         ready = self._data.in_state(queue, State.READY, self._data.clock.wall(), newest=order is Order.NEWEST)
         if ids is not None:
             ready = (row for row in ready if row.id in ids)
-        rows = nsmallest(limit, ready, key=_by_rank) if order is Order.RANK else list(islice(ready, limit))
-        try:
-            for row in rows:
-                row.owner = self._token
-                row.attempts += 1
-            if rows:
-                self._data.queue(queue).watchers.wake_all()
-            return [Claim(r.queue, r.id, r.attempts, r.payload, r.rank, r.put_at, r.note) for r in rows]
-        except BaseException:
-            self._untake(queue, [row.id for row in rows])
-            raise
+        return nsmallest(limit, ready, key=_by_rank) if order is Order.RANK else list(islice(ready, limit))
 
     def _untake(self, queue: str, ids: Iterable[int]) -> None:
         """As if they had never been claimed, as far as they are."""
@@ -426,7 +436,7 @@ class MemoryStore:
     ) -> Iterator[Record]:
         def look() -> list[Record]:
             now = self._data.clock.wall()
-            rows = [self._data.rows[id] for id in self._data.queue(queue).ids if id > after]
+            rows = list(self._data.rows_of(id for id in self._data.queue(queue).ids if id > after))
             return [
                 Record(r.queue, r.id, _state(r, now), r.payload, r.rank, r.attempts, r.put_at, r.not_before, r.note)
                 for r in _sorted(rows, order)

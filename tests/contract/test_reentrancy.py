@@ -282,6 +282,35 @@ def test_i5_a_consumer_is_interrupted_anywhere(make_store: Maker) -> None:
     assert store.depth("q").unfinished == store.depth("q").dead == 0
 
 
+def test_i5_a_consumer_is_interrupted_anywhere_by_one_of_its_own_thread(make_store: Maker) -> None:
+    """What a signal handler had claimed in the middle of a claim was claimed by that one, too; in the middle of an
+    acknowledgement it was a KeyError. Both in memory alone."""
+    store, seen, at_once = make_store(), set[Place](), 50
+
+    def run() -> int:
+        struck, taken = 0, list[Claim]()
+
+        def interrupt(place: Place) -> None:
+            nonlocal struck
+            if place not in seen and struck < at_once:
+                seen.add(place)
+                struck += 1
+                taken.extend(store.claim("q"))
+
+        store.commit(*(Put("q", b"%d" % n) for n in range(at_once + 2)))
+        with _Lines(interrupt):
+            taken += store.claim("q")
+            store.commit(Ack(taken.pop()))
+        assert len({claim.id for claim in taken}) == len(taken)
+        assert store.depth("q")[:3] == (at_once + 1 - len(taken), 0, len(taken))
+        store.commit(*map(Ack, taken), *map(Ack, store.claim("q", limit=at_once + 2)))
+        return struck
+
+    while Task(run, patience=make_store.patience).result():
+        pass
+    assert len(seen) > 5, "the store was not interrupted"
+
+
 def test_i3_readers_are_interrupted_anywhere(make_store: Maker) -> None:
     store = make_store.filled(b"a", b"b")
     store.commit(Set("t", b"k", b"v"))
