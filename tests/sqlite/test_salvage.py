@@ -17,6 +17,7 @@ import pytest
 from pqadapters.errors import DiskError, StoreRefused
 from pqadapters.store import Ack, Op, Order, Put
 from pqadapters.stores.sqlite import SqliteStore, salvage
+from pqadapters.stores.sqlite.damage import salvage as salvaging
 from pqadapters.stores.sqlite.damage.pages import Pages
 from pqadapters.stores.sqlite.damage.salvaged import Salvaged
 from pqadapters.stores.sqlite.schema import PAGE_SIZE
@@ -143,6 +144,27 @@ def test_salvage_of_what_cant_be_read_to_its_end(database: Path, monkeypatch: py
     salvage(database, to=new)
     with SqliteStore(new) as store:
         assert left(store) == payloads
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_salvage_of_a_database_that_is_written_to(database: Path, monkeypatch: pytest.MonkeyPatch, torn: bool) -> None:
+    """It brought out what its pages held at several moments, and said that nothing was lost; or an AssertionError."""
+    fill(database)
+    record, used = salvaging._Found.put, list[object]()
+
+    with SqliteStore(database) as store:
+
+        def put(found: Any, id: int) -> Any:
+            if not used:
+                used.append(store.commit(*map(Ack, store.claim("q", limit=5))))
+                assert not torn  # as where a row isn't there any more
+            return record(found, id)
+
+        monkeypatch.setattr(salvaging._Found, "put", put)
+        with pytest.raises(StoreRefused, match="was written to while it was read: end the processes"):
+            salvage(database, to=database.with_name("new.db"))
+    assert used
+    assert not database.with_name("new.db").exists()
 
 
 def test_salvage_takes_nobodys_place(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,12 @@ aside (`wal.py`), the records that were lost come out as well, and keys that the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from zlib import crc32
 
 from ....durability import Survives
-from ....errors import DiskError, StoreRefused
+from ....errors import DiskError, StoreError, StoreRefused
 from ....portions import portions
 from ....store import Op, Put, Set
 from ..beside import check_apart, check_free
@@ -161,20 +161,21 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     """Put what is whole in the database `path` into a new one, `to`, which is whole or not there, and on the disk when
     this returns.
 
-    Raises StoreRefused where `to` exists already, or nothing in `path` is of a database of ours; DiskError where one of
-    them can't be read or written.
+    Raises StoreRefused where `to` exists already, nothing in `path` is of a database of ours, or somebody writes to it
+    meanwhile; DiskError where one of them can't be read or written.
     """
     source, target = os.path.realpath(path), os.path.realpath(to)
     check_free(target)
     check_apart(source, target)
     part = f"{target}.{os.urandom(4).hex()}.part"
-    with _readable(source), closing(_All(source)) as found:
+    with _readable(source), _left_alone(source) as check_left_alone, closing(_All(source)) as found:
         try:
             if not found.is_ours:
                 raise StoreRefused(
                     f"{source} has nothing in it of a database of pqadapters: give the damaged one's name"
                 )
             _put(found, part)
+            check_left_alone()
             check_free(target)  # whoever has opened it meanwhile would go on with a file that has no name
             move(part, target)
             return found.counts
@@ -193,6 +194,38 @@ def _readable(source: str) -> Iterator[None]:
     except OSError as error:
         name = error.filename or source
         raise DiskError(error.errno, f"can't be read: {os.strerror(error.errno or 0)}", name) from error
+
+
+@contextmanager
+def _left_alone(source: str) -> Iterator[Callable[[], None]]:
+    """Gives what raises StoreRefused where the database was written to since: pages of two moments lack records, and
+    nothing in them says so."""
+    before = _written(source)
+
+    def check() -> None:
+        if _written(source) != before:
+            raise StoreRefused(
+                f"{source} was written to while it was read: end the processes that use it, and try again (of one that "
+                "isn't damaged SqliteStore(path).backup(to=...) makes a copy while it is used)"
+            )
+
+    try:
+        yield check
+    except (StoreError, OSError):
+        raise
+    except Exception:  # where rows of two moments have met
+        check()
+        raise
+
+
+def _written(source: str) -> tuple[int, ...]:
+    """What changes with each commit: of the WAL, and where there is none, of the file. The WAL may be copied into the
+    file meanwhile; that changes nothing of what there is to read."""
+    for path in (f"{source}-wal", source):
+        with suppress(FileNotFoundError):
+            told = os.stat(path)
+            return told.st_ino, told.st_size, told.st_mtime_ns
+    return ()
 
 
 def _size(op: Op) -> int:
