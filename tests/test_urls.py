@@ -32,6 +32,14 @@ def test_a_number_sign_ends_no_path_unseen(url: str) -> None:
         check_url(url)
 
 
+@pytest.mark.parametrize("url", ["sqlite:///a\nb.db", "file:///srv/a\tb", "mysql://me:a\rb@host/db"])
+def test_a_line_break_or_a_tab_in_a_name_is_not_dropped_unseen(url: str) -> None:
+    """`urlsplit` does: it was the database `ab.db`."""
+    with pytest.raises(ValueError, match="write %0A, %0D and %09 for"):
+        check_url(url)
+    assert read("file:///srv/a%0Ab\n")[1] == "/srv/a\nb"
+
+
 def test_a_directory_is_one_of_this_host() -> None:
     assert read("file://localhost/srv/jobs")[1] == read("file:///srv/jobs")[1] == "/srv/jobs"
     for url in ("file://srv/jobs", "file://host/srv/jobs"):

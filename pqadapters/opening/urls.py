@@ -81,6 +81,8 @@ def read(url: str) -> tuple[str, str, dict[str, Any]]:
         parts = urlsplit(url)
     except ValueError:
         raise ValueError(_unknown(url)) from None
+    if any(sign in url.strip() for sign in "\n\r\t"):  # urlsplit drops them, and that is another file's name
+        raise ValueError(f"{shown(url)!r}: write %0A, %0D and %09 for a line break or a tab in a name or a password")
     if parts.fragment:
         raise ValueError(f"{shown(url)!r}: '#' ends a URL's path; write %23 for one in a name or a password")
     if parts.scheme not in SCHEMES:
