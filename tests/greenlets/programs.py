@@ -69,6 +69,25 @@ class Programs:
     def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"file://{tmp_path}/q" if request.param == "segment" else f"sqlite:///{tmp_path}/q.db"
 
+    def test_greenlets_come_and_go_beside_the_main_thread(self, begin: str) -> None:
+        """Whoever came next looked which of them had ended, and raised AttributeError: '_MainThread' object has no
+        attribute 'done'."""
+        code = """
+q = queue.Queue(store="memory:")
+
+def work():
+    q.put("item")
+    assert q.get() == "item"
+    q.task_done()
+
+work()
+for _ in range(100):
+    result(spawn(work))
+assert len(q._line.held.by) < 100, "nobody has looked"
+print("done")
+"""
+        assert run(begin + code, "") == "done"
+
     def test_others_run_while_a_greenlet_waits_for_an_item(self, begin: str, place: str) -> None:
         code = """
 q = queue.Queue(store=place)

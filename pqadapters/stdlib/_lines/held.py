@@ -58,7 +58,7 @@ class Consumer:
         who = self.who
         if who is None:
             return True
-        if isinstance(who, threading.Thread):
+        if _is_thread(who):
             return not who.is_alive()
         dead = getattr(who, "dead", None)  # a greenlet has this attribute, an asyncio task the method `done`
         return bool(who.done() if dead is None else dead)
@@ -66,7 +66,12 @@ class Consumer:
 
 def _is_task(who: Any) -> bool:
     """Whether it is an asyncio task. Threads and greenlets of a program's own may have methods that are named so."""
-    return hasattr(who, "add_done_callback") and not (isinstance(who, threading.Thread) or hasattr(who, "dead"))
+    return hasattr(who, "add_done_callback") and not (_is_thread(who) or hasattr(who, "dead"))
+
+
+def _is_thread(who: Any) -> bool:
+    """By what it has: gevent puts another class in the place of `threading.Thread`, which the main one isn't of."""
+    return hasattr(who, "is_alive")
 
 
 def _is_cut(task: Any) -> bool:
