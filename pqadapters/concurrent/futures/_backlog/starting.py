@@ -25,7 +25,7 @@ from .finishing import drop, let_go_of_suspect, park
 from .future import JobFuture
 from .loading import SOON, Started, lives, loaded
 from .refusals import try_later, undo_claim
-from .returning import find_moved, put_back, wait_again
+from .returning import find_moved, look_later, put_back, wait_again
 
 if TYPE_CHECKING:
     from ....store import Claim
@@ -47,7 +47,8 @@ def next_job(backlog: Backlog) -> Started | None:
         entry = object()
         try:
             free = backlog.suspects.enter(entry)
-            claim = backlog.ahead.pop() or _next_claim(backlog, free)
+            ahead = free or not backlog.suspects.is_waited_for()  # what was claimed ahead waits as other new jobs do
+            claim = (backlog.ahead.pop() if ahead else None) or _next_claim(backlog, free)
             if claim is None:
                 backlog.suspects.leave(entry)
                 return None
@@ -60,7 +61,6 @@ def next_job(backlog: Backlog) -> Started | None:
                 started: Started | None = _new(Started, (future, claim, future._call, PLAIN, 0, 0))
             else:
                 started = _looked_at_or_parked(backlog, claim, wire.id_of(claim.payload), future)
-            backlog.suspects.leave(entry)
         except BaseException:
             try:
                 if claim is not None:
@@ -69,13 +69,16 @@ def next_job(backlog: Backlog) -> Started | None:
                 backlog.suspects.leave(entry)
             raise
         try:
-            if started is not None and _begins(backlog, started):
+            begins = started is not None and _begins(backlog, started)
+            backlog.suspects.leave(entry)  # behind that: one that runs can be seen
+            if begins:
                 return started
-        except Exception:
-            raise
-        except BaseException:  # of a signal handler
-            if started is not None:
-                give_up(backlog, started)
+        except BaseException as error:
+            try:
+                if started is not None and not isinstance(error, Exception):  # of a signal handler
+                    give_up(backlog, started)
+            finally:
+                backlog.suspects.leave(entry)
             raise
     return None
 
@@ -160,14 +163,18 @@ def _claim_anybodys(backlog: Backlog) -> list[Claim]:
 
 
 def _claim_own(backlog: Backlog, most: int) -> list[Claim]:
-    """One of the first jobs of ours."""
+    """One of the first jobs of ours; while a suspect is waited for, of those that jobs have submitted."""
+    suspects = backlog.suspects
     while True:
         try:
-            some = list(islice(backlog.live.values(), most))
+            if suspects.is_waited_for():
+                some = [backlog.live[id] for id in suspects.children() if id in backlog.live]
+            else:
+                some = list(islice(backlog.live.values(), most))
             break
-        except RuntimeError:  # it has changed meanwhile
+        except (RuntimeError, KeyError):  # it has changed meanwhile
             continue
-    own = [future._record for future in some if backlog.suspects.allow(future)]
+    own = [future._record for future in some if suspects.allow(future)]
     return backlog.claim(backlog.names.jobs, order=_RANK, ids=own, counted=True) if own else []
 
 
@@ -275,17 +282,24 @@ def _interruption(backlog: Backlog, claim: Claim, options: Options, job: wire.Wi
 
 
 def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int, future: JobFuture | None) -> bool:
-    """Of jobs on their last attempt one runs at a time: one that kills its process must not take others with it, by
-    its loading either. That it is begun is on disk then."""
+    """Of jobs on their last attempt one runs at a time, and alone if that can be: one that kills its process must not
+    take others with it, by its loading either, nor be taken for it. That it is begun is on disk then."""
     most = options.max_attempts or backlog.settings.max_attempts
     if most == 1 or claim.attempt - failures < most:
         return True
-    if backlog.suspects.begin(wire.id_of(claim.payload)):
-        backlog.commit(Update(claim, wire.on_its_last_attempt(claim.payload)))
-        return True
+    id, suspects = wire.id_of(claim.payload), backlog.suspects
+    if suspects.begin(id):
+        if suspects.patience:
+            suspects.later = look_later(backlog, suspects.patience)  # for new jobs, should it take longer
+        if suspects.wait_until_alone(lambda: backlog.running, lambda: backlog.stopped):
+            backlog.commit(Update(claim, wire.on_its_last_attempt(claim.payload)))
+            return True
+        suspects.end(id)
     if future is not None:
         wait_again(backlog, future)
-    put_back(backlog, claim, SOON)
+    put_back(backlog, claim, 0.0 if backlog.stopped else SOON)
+    if backlog.stopped:
+        backlog.leave()  # nobody begins it here any more
     return False
 
 

@@ -1,17 +1,26 @@
-"""Jobs on their last attempt: one of them may be what ends the process, and mustn't take others with it.
+"""Jobs on their last attempt: one of them may be what ends the process, and mustn't take others with it; and if it is
+not, none of the others may take it with them.
 
 While one runs, nothing else is claimed that may have been begun before: only jobs that were submitted here and not
 begun yet. A claim is counted on disk at once, so one that is on its way when the process dies would be blamed, too:
-the suspect begins when those are over. Any thread may use it.
+the suspect begins when those are over. In a pool of threads it runs alone at first: it waits for the jobs that run, and
+of the new ones only those are begun that a job submits, which may be waiting for it; up to `patience` seconds, for what
+runs may be waiting for a new job nevertheless, or never end. (A pool of processes has a worker apart for it.)
+Any thread may use it.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from ....clock import SYSTEM
 
 if TYPE_CHECKING:
     from .future import JobFuture
+
+_LOOK = 0.25  #: seconds between two looks of one that waits for others at whether it is to begin at all
 
 
 class Suspects:
@@ -23,6 +32,11 @@ class Suspects:
         #: The threads, by what each has entered with: its signal handler or finalizer may claim in the middle of that.
         self._claiming: dict[object, int] = {}
         self.running: bytes | None = None  #: its job id
+        self.patience = 0.0  #: seconds that it waits for others, and others for it
+        self.workers = set[int]()  #: threads that run jobs: who submits there may wait for that
+        self._children = set[bytes]()  #: the jobs that were submitted there since it came
+        self._until = 0.0  #: it is waited for until then, by the monotonic clock
+        self.later: Callable[[], object] | None = None  #: takes back the look for new jobs at that time
 
     def enter(self, entry: object) -> bool:
         """The caller is about to claim, and leaves with the same object; whether it may claim whatever is ready."""
@@ -31,7 +45,7 @@ class Suspects:
             return self.running is None
 
     def leave(self, entry: object) -> None:
-        """The caller has decided what becomes of its claim. A second call does nothing."""
+        """The caller has decided what becomes of its claim: it runs, or doesn't. A second call does nothing."""
         with self._lock:
             self._claiming.pop(entry, None)
             if self.running is not None:
@@ -44,17 +58,47 @@ class Suspects:
             if self.running is not None:
                 return False
             self.running = id
+            self._until = SYSTEM.monotonic() + self.patience
             self._changed.wait_for(lambda: {threading.get_ident()}.issuperset(self._claiming.values()))
+            return True
+
+    def wait_until_alone(self, others_run: Callable[[], object], gives_up: Callable[[], object]) -> bool:
+        """For who has begun one: wait for the others, while there is patience. False if it is not to begin after all:
+        that is looked at while it waits."""
+        with self._lock:
+            while self.patience and others_run() and (left := self._until - SYSTEM.monotonic()) > 0:
+                if gives_up():
+                    return False
+                self._changed.wait(min(left, _LOOK))
             return True
 
     def end(self, id: bytes) -> bool:
         """A job has come to its end; whether it was the one."""
         with self._lock:
             if self.running != id:
+                self._changed.notify_all()
                 return False
             self.running = None
-            return True
+            self._children.clear()
+            later, self.later = self.later, None
+        if later is not None:
+            later()
+        return True
+
+    def submitted(self, id: bytes) -> None:
+        """The caller submits that job while one runs, or waits to."""
+        if self.patience and threading.get_ident() in self.workers:
+            self._children.add(id)
+
+    def is_waited_for(self) -> bool:
+        """Whether nothing is begun now but what jobs submit."""
+        return self.running is not None and SYSTEM.monotonic() < self._until
 
     def allow(self, future: JobFuture) -> bool:
         """Whether a job of ours may be claimed now."""
         return self.running is None or not future.attempts
+
+    def children(self) -> list[bytes]:
+        """What jobs have submitted since one came."""
+        with self._lock:
+            return list(self._children)

@@ -30,6 +30,7 @@ from .._backlog.timeouts import time_out
 _log = telling.logger("pqadapters.executor")
 _STAY = 0.02  #: seconds
 _AGAIN = 1.0  #: seconds between two looks of the last ticket, while the store refuses
+_PATIENCE = 5.0  #: seconds that a job on its last attempt waits for those that run, and new ones wait for it
 _Ticket = list[None]  #: not empty until it is begun, or taken back: whoever pops it has it, in one step
 
 
@@ -53,6 +54,7 @@ class Tickets:
         backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
         backlog.takes_time = self.takes_time
         backlog.ahead.allow(backlog.settings)
+        backlog.suspects.patience = _PATIENCE
 
     def idle(self) -> bool:
         return not self.count
@@ -130,6 +132,8 @@ class Tickets:
             ticket.pop()
         except IndexError:
             return False
+        workers, thread = self.backlog.suspects.workers, threading.get_ident()
+        workers.add(thread)
         try:
             last = self._work()
         except BaseException:
@@ -139,6 +143,8 @@ class Tickets:
                 self.backlog.leave()
                 self.backlog.ended()
             raise
+        finally:
+            workers.discard(thread)
         if last and self.backlog.closing:
             self.backlog.ended()
         return True

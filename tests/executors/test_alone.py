@@ -1,0 +1,185 @@
+"""A job on its last attempt runs alone in a pool of threads, if that can be: another one that ends the process doesn't
+take it with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import ThreadPoolExecutor
+from pqadapters.concurrent.futures._backlog.finishing import let_go_of_suspect
+from pqadapters.concurrent.futures._backlog.starting import next_job
+from pqadapters.concurrent.futures._backlog.suspects import Suspects
+from pqadapters.concurrent.futures._workers import tickets
+
+from ..logging.sinks import eventually
+from . import work
+from .conftest import Make
+from .harness import App
+from .test_killed import PLACES
+from .test_left_behind import leave
+from .test_suspects import make_suspects
+
+_MADE: list[ThreadPoolExecutor] = []
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits in vain fails the test."""
+    monkeypatch.setattr(tickets, "_PATIENCE", 10 * work.PATIENCE)
+
+
+def submit_and_wait(call: Any, *args: Any) -> Any:
+    """A job whose own job is waited for."""
+    return _MADE[-1].submit(call, *args).result(work.PATIENCE)
+
+
+def open_gate(name: str) -> None:
+    work.GATES[name].set()
+
+
+def leave_suspect(make: Make, *call: Any) -> None:
+    leave(make, call)
+    make_suspects(make)
+
+
+def begin(make: Make, workers: int, **more: Any) -> ThreadPoolExecutor:
+    _MADE.append(make(workers, recover="manual", max_attempts=2, **more))
+    return _MADE[-1]
+
+
+def test_it_waits_for_those_that_run(make: Make) -> None:
+    leave_suspect(make, work.note, "suspect")
+    executor = begin(make, 3)
+    executor.submit(work.hold, "runs")
+    work.reached("runs")
+    [future] = executor.recovered()
+    wait_until_it_waits(executor)
+    assert work.DONE == []
+    work.GATES["runs"].set()
+    assert future.result(work.PATIENCE) == "suspect"
+
+
+def wait_until_it_waits(executor: ThreadPoolExecutor) -> None:
+    """It was begun, but for those that run."""
+    suspects: Suspects = executor._backlog.suspects
+    assert eventually(lambda: suspects.running is not None and len(suspects._claiming) == 1)
+
+
+def test_new_ones_wait_for_it(make: Make) -> None:
+    leave_suspect(make, work.hold, "suspect")
+    executor = begin(make, 3)
+    executor.recovered()
+    work.reached("suspect")
+    futures = [executor.submit(work.note, number) for number in range(4)]
+    assert next_job(executor._backlog) is None
+    work.GATES["suspect"].set()
+    assert [future.result(work.PATIENCE) for future in futures] == [0, 1, 2, 3]
+
+
+def test_what_it_submits_itself_runs_beside_it_and_what_that_submits(make: Make) -> None:
+    leave_suspect(make, submit_and_wait, submit_and_wait, submit_and_wait, work.note, "inmost")
+    [future] = begin(make, 4).recovered()
+    assert future.result(work.PATIENCE) == "inmost"
+
+
+def test_what_it_waits_for_begins_when_patience_is_over(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may wait for a job that somebody else is to submit."""
+    monkeypatch.setattr(tickets, "_PATIENCE", 0.1)
+    leave_suspect(make, work.hold, "suspect")
+    executor = begin(make, 2)
+    [future] = executor.recovered()
+    work.reached("suspect")
+    executor.submit(open_gate, "suspect")
+    assert future.result(work.PATIENCE) == "suspect"
+
+
+def test_it_begins_beside_what_never_ends(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tickets, "_PATIENCE", 0.1)
+    leave_suspect(make, work.note, "suspect")
+    executor = begin(make, 2)
+    executor.submit(work.hold, "runs")
+    work.reached("runs")
+    [future] = executor.recovered()
+    assert future.result(work.PATIENCE) == "suspect"
+
+
+def test_one_that_waits_stays_on_disk_where_its_executor_ends(make: Make) -> None:
+    leave_suspect(make, work.note, "suspect")
+    executor = begin(make, 2)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    [future] = executor.recovered()
+    wait_until_it_waits(executor)
+    executor.shutdown(wait=False, drain=False)
+    assert eventually(lambda: executor._backlog.suspects.running is None), "it went on waiting"
+    assert eventually(lambda: not executor._backlog.suspects._claiming)
+    assert future.cancelled()
+    assert not executor._backlog.attached
+    work.GATES["gate"].set()
+    executor.shutdown()
+    assert work.DONE == []
+    [left] = make(recover="manual").jobs()
+    assert (left.state, left.attempts) == ("pending", 1)
+    make(max_attempts=2).shutdown()
+    assert work.DONE == ["suspect"]
+
+
+def test_what_was_claimed_ahead_waits_as_well(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = begin(make, 1)
+    backlog = executor._backlog
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog, "added", lambda: True)  # no thread of its own takes a job
+        patch.setattr(backlog.ahead, "pop", lambda: pytest.fail("it was begun"))
+        future = executor.submit(work.note, 1)
+        assert backlog.suspects.begin(b"suspect")
+        assert next_job(backlog) is None
+    let_go_of_suspect(backlog, b"suspect")
+    assert future.result(work.PATIENCE) == 1
+
+
+def test_one_that_runs_is_never_missed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its claim and its beginning it was neither of those that claim, nor of those that run."""
+    executor = make(recover="manual")
+    backlog = executor._backlog
+    leave_claim, seen = backlog.suspects.leave, list[bool]()
+
+    def leave(entry: object) -> None:
+        seen.append(bool(backlog.running))
+        leave_claim(entry)
+
+    monkeypatch.setattr(backlog.suspects, "leave", leave)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    assert seen[0]
+    work.GATES["gate"].set()
+
+
+POISONED = """
+def slow(number):
+    time.sleep(0.3)
+    say("ran", number)
+
+if __name__ == "__main__":
+    open(sys.argv[0] + ".go", "w").close()
+    with ThreadPoolExecutor(2, WHERE) as executor:
+        if sys.argv[1] == "0":
+            executor.submit(slow, 1)
+        executor.submit(die, 0)
+"""
+
+
+@pytest.mark.parametrize("where", ["path", "database"])
+def test_a_job_outlives_a_poisonous_one_that_each_start_submits_anew(where: str, tmp_path: Path) -> None:
+    """It ran each time as the process died, and was parked for it."""
+    app = App(tmp_path, POISONED.replace("WHERE", PLACES[where]))
+    ran: list[str] = []
+    for start in range(3):
+        with app.start(str(start)) as run:
+            assert run.process.stdout is not None
+            run.said += [line.rstrip("\n") for line in run.process.stdout]
+            run.process.wait()
+            ran += run.words("ran")
+    assert ran == ["1"]
