@@ -9,6 +9,7 @@ import importlib
 import os
 import pickle
 import shelve as stdlib
+import shutil
 import subprocess
 import warnings
 import zlib
@@ -282,6 +283,18 @@ def test_what_is_no_shelf_is_left_alone(path: str, flag: str) -> None:
         shelve.open(path, flag)
     assert Path(path).read_bytes() == before
     assert os.listdir(os.path.dirname(path)) == ["shelf"]
+
+
+@pytest.mark.parametrize("flag", ["c", "w", "r"])
+def test_one_that_was_cut_to_nothing_is_told_of_while_its_wal_has_keys(tmp_path: Path, flag: str) -> None:
+    """For "r" and "w" there was no shelf, to be made with "c", though what was set can be brought out."""
+    with shelve.open(tmp_path / "here") as shelf:
+        shelf["a"] = 1
+        for side in ("", "-wal", "-shm"):
+            shutil.copy(f"{tmp_path}/here{side}", f"{tmp_path}/there{side}")  # as SIGKILL leaves it
+    os.truncate(tmp_path / "there", 0)
+    with pytest.raises(dbm.error, match="salvage"):
+        shelve.open(tmp_path / "there", flag)
 
 
 @pytest.mark.parametrize("flag", ["c", "w", "n"])

@@ -197,14 +197,16 @@ def test_a_page_that_is_gone_costs_its_own_rows_and_no_others(database: Path) ->
         assert store.count("t") == 40
 
 
-def test_a_database_that_was_cut_to_nothing_keeps_its_wal(tmp_path: Path) -> None:
-    """SQLite removes it where the database is empty, also for who only looks: all was gone without a word."""
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_database_that_was_cut_to_nothing_keeps_its_wal(tmp_path: Path, size: int) -> None:
+    """SQLite removes it where the database is empty, or has one byte, also for who only looks: all was gone without a
+    word."""
     (tmp_path / "here").mkdir(mode=0o700)
     with SqliteStore(tmp_path / "here" / "q.db") as store:
         store.commit(*(Put("q", b"%d" % n) for n in range(9)))
         shutil.copytree(tmp_path / "here", tmp_path / "there")  # as SIGKILL leaves it
     path = tmp_path / "there" / "q.db"
-    os.truncate(path, 0)
+    os.truncate(path, size)
     looks: list[Callable[[], object]] = [
         lambda: SqliteStore(path),
         lambda: look_at(str(path), lambda sight: sight.queues()),
@@ -215,6 +217,7 @@ def test_a_database_that_was_cut_to_nothing_keeps_its_wal(tmp_path: Path) -> Non
             look()
     assert salvage(path, to=tmp_path / "new.db") == Salvaged(9, 0, 0)
     path.with_name("q.db-wal").unlink()
+    os.truncate(path, 0)
     with SqliteStore(path) as store:
         assert list(store.browse("q")) == []
 

@@ -36,9 +36,9 @@ def kind_of(path: str) -> str | None:
     for another one, None for nothing. Raises ShelfError for what is none."""
     if not os.path.isfile(path):
         return None if os.path.exists(path) else _beside(path)
+    found = probe_file(path)  # raises for one that was cut to nothing
     if not os.path.getsize(path):
         return ""
-    found = probe_file(path)
     if found.ours:
         return ""
     kind = dbm.whichdb(path) if not found.sqlite else SQLITE if found.tables == ("Dict",) else None

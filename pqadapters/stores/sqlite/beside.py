@@ -47,7 +47,8 @@ def check_sides(path: str, *, trust: bool = True) -> None:
             _check_owner(path + side)
     wal = f"{path}-wal"
     with suppress(OSError):
-        if os.path.getsize(wal) and not os.path.getsize(path):  # in this order: another one may just be making it
+        # In this order: another one may just be making it. To SQLite a file of one byte is an empty one.
+        if os.path.getsize(wal) and os.path.getsize(path) <= 1:
             raise FormatError(
                 f"{path} is empty, and wasn't when {wal} was written. Bring out what is whole with "
                 "pqadapters.stores.sqlite.salvage(path, to=...), and go on with that; or, to begin with an empty "
