@@ -105,7 +105,7 @@ _GIVE = "give a directory that this user may create and write"
 _ELSEWHERE = "its filesystem lacks what a store needs, as locks and syncs: give a directory on a local disk"
 _ADVICE = {
     errno.ENOENT: f"where it was removed, close the store and open it again; else {_GIVE}",
-    errno.ENOSPC: "free some space there",
+    errno.ENOSPC: "free some space there; where there is some, the filesystem has no room for more files (df -i)",
     errno.EDQUOT: "free some space there",
     errno.EIO: "look at the disk and at the system's log",
     errno.EFBIG: "raise this process's limit of file sizes (ulimit -f)",

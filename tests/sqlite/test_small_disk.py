@@ -167,7 +167,8 @@ def test_processes_that_filled_it_together_drain_it_together(small: Path, size: 
 
 
 def test_a_disk_without_room_for_more_files_says_so(small: Path) -> None:
-    """SQLite couldn't make the files beside the database, and a permission was said to be missing."""
+    """SQLite couldn't make the files beside the database, and a permission was said to be missing; and where ours
+    couldn't be made, space, of which there was enough."""
     files, opened, told = 2, False, list[DiskError]()
     while not opened:
         files += 1
@@ -180,3 +181,4 @@ def test_a_disk_without_room_for_more_files_says_so(small: Path) -> None:
             told.append(error)
     assert len(told) > 2
     assert {error.errno for error in told} == {errno.ENOSPC}
+    assert all("df -i" in str(error) for error in told)
