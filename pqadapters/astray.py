@@ -38,9 +38,9 @@ def give_back_later(store: Store, claims: Iterable[Claim]) -> None:
     """The same, of a store that refuses just now; claims of a handle that is gone have ended."""
     astray = _astray.setdefault(store, deque())
     astray.extend(claims)
-    thread = threading.Thread(target=enduring(_insist), args=(weakref.ref(store), astray), daemon=True)
-    thread.name = "pqadapters-astray"
-    with suppress(RuntimeError):  # at the interpreter's end, with which they are free
+    with suppress(RuntimeError):  # at the interpreter's end, with which they are free, or in one without such threads
+        thread = threading.Thread(target=enduring(_insist), args=(weakref.ref(store), astray), daemon=True)
+        thread.name = "pqadapters-astray"
         start_thread(thread)
 
 

@@ -42,13 +42,13 @@ class LookoutBase(Generic[C]):
 
     def ensure(self) -> None:
         """Somebody is about to wait, or has found nothing, and may come again. Without a thread, at the end of the
-        interpreter, nothing of others is heard."""
+        interpreter or in one beside the main one, nothing of others is heard."""
         self.wanted = SYSTEM.monotonic()
         if self._thread is not None or self._ended.is_set():
             return
-        thread = threading.Thread(target=enduring(self._look), args=(weakref.ref(self), self._ended), daemon=True)
-        thread.name = "pqadapters-lookout"
         try:
+            thread = threading.Thread(target=enduring(self._look), args=(weakref.ref(self), self._ended), daemon=True)
+            thread.name = "pqadapters-lookout"
             with self._guard:
                 if self._thread is not None:
                     return

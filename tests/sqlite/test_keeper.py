@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pqadapters.errors import StoreClosed
-from pqadapters.store import Put, Set
+from pqadapters.store import Ack, Put, Set
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
+from tests.segment.programs import PATIENCE
 
 
 class Noting(Disk):
@@ -46,6 +48,31 @@ def test_where_no_thread_can_be_had_a_put_syncs_itself(database: Path, monkeypat
                 assert disk.synced == ["jobs.db-wal"]
         store.commit(Put("q", b"later"))
         assert "pqadapters-keeper" in {thread.name for thread in threading.enumerate()}
+
+
+def test_an_interpreter_without_daemon_threads(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.12 on one beside the main one refuses them as they are made: each put raised, and was stored."""
+
+    class Thread(threading.Thread):
+        def __init__(self, *given: Any, daemon: bool | None = None, **options: Any) -> None:
+            if daemon:
+                raise RuntimeError("daemon threads are disabled in this (sub)interpreter")
+            super().__init__(*given, daemon=daemon, **options)
+
+    disk = Noting()
+    with SqliteStore(database, durability="process", disk=disk) as store, monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", Thread)
+        for number in range(3):
+            disk.synced.clear()
+            store.commit(Put("q", b"%d" % number), Set("t", b"k", b"v"))
+            assert disk.synced == ["jobs.db-wal"]
+        for number in range(3):
+            (claim,) = store.claim("q", timeout=PATIENCE)
+            assert claim.payload == b"%d" % number
+            store.commit(Ack(claim))
+        assert store.claim("q", timeout=0.01) == []
+        for _ in range(100):  # so many that a transaction would stand for them
+            assert store.get("t", b"k") == b"v"
 
 
 _LOOKS: list[Callable[[SqliteStore], Iterator[object]]] = [

@@ -93,15 +93,15 @@ class Keeper:
 
     def _start(self) -> None:
         given = weakref.ref(self), self._ended, self._called
-        thread = threading.Thread(target=enduring(_run), args=given, daemon=True)
-        thread.name = "pqadapters-keeper"
         try:
+            thread = threading.Thread(target=enduring(_run), args=given, daemon=True)
+            thread.name = "pqadapters-keeper"
             with self._guard:
                 if self._thread is not None or self._ended.is_set():
                     return
                 self._thread = thread
             start_thread(thread)  # with nothing held: a signal handler that comes here may write, too
-        except RuntimeError:  # the interpreter is shutting down
+        except RuntimeError:  # the interpreter is shutting down, or is one beside the main one, without daemon threads
             self._thread = None
             core = self._core()
             if core is not None and self.unsynced:

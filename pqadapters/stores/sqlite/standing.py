@@ -32,10 +32,10 @@ class Watch:
         """Whether it runs. Not at the end of the interpreter, nor where there are no threads."""
         if self.runs or self._ended.is_set():
             return self.runs
-        thread = threading.Thread(target=enduring(_look), args=(self._leave, self._ended), daemon=True)
-        thread.name = "pqadapters-reader"
         self.runs = True
         try:
+            thread = threading.Thread(target=enduring(_look), args=(self._leave, self._ended), daemon=True)
+            thread.name = "pqadapters-reader"
             start_thread(thread)
         except RuntimeError:
             self.runs = False

@@ -57,9 +57,9 @@ def check(core: Core, connection: sqlite3.Connection) -> None:
     if few_records and (numbers := _miscounted(connection)):
         _count_anew(core, numbers)
     if not (few_keys and few_records and len(little) == len(schema.INDEXES)) and _is_time(core):
-        thread = threading.Thread(target=_check, args=(weakref.ref(core),), daemon=True)
-        thread.name = "pqadapters-index"
-        with suppress(RuntimeError):  # the interpreter is shutting down
+        with suppress(RuntimeError):  # the interpreter is shutting down, or has no such threads
+            thread = threading.Thread(target=_check, args=(weakref.ref(core),), daemon=True)
+            thread.name = "pqadapters-index"
             start_thread(thread)
 
 
