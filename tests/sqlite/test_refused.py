@@ -142,6 +142,31 @@ def test_a_link_in_place_of_the_directory_beside_a_database(database: Path, ther
     assert not there or (elsewhere.stat().st_mode & 0o777, os.listdir(elsewhere)) == (0o755, [])
 
 
+@pytest.mark.parametrize("side", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("first", [True, False])
+def test_no_database_has_the_name_of_what_stands_beside_another_one(first: bool, side: str, database: Path) -> None:
+    """"diary" and "diary-journal": to open the one removed the other, without a word."""
+    there, other = (database, Path(f"{database}{side}"))[:: 1 if first else -1]
+    with SqliteStore(there) as store, SqliteStore(database.with_name("third.db")) as third:
+        store.commit(Put("q", b"kept"))
+        makers: list[Callable[[Path], object]] = [
+            SqliteStore,
+            lambda to: third.backup(to=to),
+            lambda to: third.salvage(to=to),
+        ]
+        for make in makers:
+            if first and make is not SqliteStore and side != "-journal":
+                continue  # there is a file of that name
+            with pytest.raises(StoreRefused, match="is no name for a database"):
+                make(other)
+    with pytest.raises(StoreRefused, match="is no name for a database"):
+        SqliteStore(other)
+    with SqliteStore(there) as store:
+        assert left(store) == {b"kept"}
+    there.rename(database.with_name("elsewhere.db"))
+    SqliteStore(other).close()  # what stood beside it has stayed
+
+
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 3000])
 def test_a_file_that_is_no_database_is_refused_and_left_alone(database: Path, content: bytes) -> None:
     database.write_bytes(content)

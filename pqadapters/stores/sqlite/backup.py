@@ -23,8 +23,8 @@ def back_up(path: str, to: str, disk: Disk, owners: Owners) -> None:
 
     Raises StoreRefused where `to` exists already, or is the name of what stands beside the database; DiskError.
     """
-    check_free(to)
     check_apart(path, to)
+    check_free(to)
     mine = os.urandom(4).hex()
     part = f"{to}.{mine}.part"  # another process may be at it, to the same name
     _clear(owners, disk)

@@ -35,6 +35,7 @@ def check_sides(path: str, *, trust: bool = True) -> None:
     permissions are missing, and remove the WAL of one that was cut to nothing. Without `trust` they are to be this
     user's: in a directory that others write, their WAL would be what is in the database. Raises StoreRefused,
     FormatError."""
+    _check_name(path)
     for side in _SIDES:
         if os.path.islink(path + side):
             raise StoreRefused(
@@ -54,6 +55,28 @@ def check_sides(path: str, *, trust: bool = True) -> None:
                 "pqadapters.stores.sqlite.salvage(path, to=...), and go on with that; or, to begin with an empty "
                 f"database, move {wal} away"
             )
+
+
+def _check_name(path: str) -> None:
+    """No database of ours may have the name of what SQLite keeps beside another one, and removes: "diary-journal"
+    beside "diary". Raises StoreRefused."""
+    for side in _SIDES:
+        base = path.removesuffix(side)
+        if base != path and _is_ours(base):
+            raise StoreRefused(
+                f"{path} is no name for a database: {base} is one, and SQLite would take this for what it keeps beside "
+                "that itself, and remove it. Give another name"
+            )
+        if _is_ours(path + side):
+            raise StoreRefused(
+                f"{path} is no name for a database: {path}{side} is one, and SQLite would take that for what it keeps "
+                f"beside this itself, and remove it. Give another name; if it is none, remove {path}{side}{SIDE}"
+            )
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a database has that name. It isn't looked into: to close it would give up this process's locks on it."""
+    return os.path.isdir(path + SIDE) and os.path.isfile(path)
 
 
 def _check_owner(file: str) -> None:
@@ -89,14 +112,15 @@ def state_of(path: str) -> tuple[int, ...]:
 
 
 def check_free(path: str) -> None:
-    """Raises StoreRefused where anything has the name that a new file is to get, or its directory is a store's;
-    DiskError where that isn't told."""
+    """Raises StoreRefused where anything has the name that a new file is to get, or would be taken for what SQLite
+    keeps beside it, or its directory is a store's; DiskError where that isn't told."""
     try:
         is_taken = is_there(path)
     except OSError as error:
         raise refused(os.path.dirname(path), error, "look at a file in") from error
     if is_taken:
         raise StoreRefused(f"{path} exists already: give the name of a new file")
+    _check_name(os.path.realpath(path))
     check_around(*os.path.split(os.path.realpath(path)))
 
 

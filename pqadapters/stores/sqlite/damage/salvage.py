@@ -165,8 +165,8 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     meanwhile; DiskError where one of them can't be read or written.
     """
     source, target = os.path.realpath(path), os.path.realpath(to)
-    check_free(target)
     check_apart(source, target)
+    check_free(target)
     part = f"{target}.{os.urandom(4).hex()}.part"
     with _readable(source), _left_alone(source) as check_left_alone, closing(_All(source)) as found:
         try:
