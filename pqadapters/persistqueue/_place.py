@@ -141,4 +141,4 @@ def check_tempdir(path: Any, tempdir: Any) -> None:
     while not os.path.exists(there):  # the queue's directory is made when this has been found right
         there = os.path.dirname(there)
     if os.stat(there).st_dev != os.stat(tempdir).st_dev:
-        raise ValueError(f"tempdir {tempdir!r} has to be on the filesystem of the queue, {path!r}")
+        raise ValueError(f"tempdir has to be located on same path filesystem: {tempdir!r} isn't on that of {path!r}")

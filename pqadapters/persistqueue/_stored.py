@@ -147,5 +147,5 @@ def id_and_item(item: Any, id: Any) -> tuple[int, Any]:
     if is_raw(item) and "data" in item:
         wanted, item = item["pqid"] if wanted is None else wanted, item["data"]
     if wanted is None:
-        raise ValueError("give an id, or the item as raw=True gave it")
+        raise ValueError("Provide an id or raw item")
     return wanted, item

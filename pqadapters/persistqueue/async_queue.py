@@ -45,6 +45,7 @@ class AsyncQueue(InLoop):
     ) -> None:
         serializer = serializers.pickle if serializer is None else serializer
         queue = Queue(path, maxsize, chunksize, tempdir, serializer, autosave)
+        queue._TOO_OFTEN = "task_done() called too many times"  # persist-queue's async one says it so
         self.path, self.chunksize = path, chunksize
         self.tempdir, self.serializer, self.autosave = tempdir, serializer, autosave
         self._putting = 0  #: puts that are under way

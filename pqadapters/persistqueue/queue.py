@@ -55,6 +55,8 @@ class Queue(durable.Queue[Any]):
     StoreLocked (another process holds it), DiskError; TypeError for what is no serializer.
     """
 
+    _TOO_OFTEN = "task_done() called too many times."  #: the text of that error
+
     def __init__(
         self,
         path: str,
@@ -135,3 +137,9 @@ class Queue(durable.Queue[Any]):
             if mine:
                 line.ack_entries(mine)
         super().task_done(item)
+
+    def _done_for_another(self) -> None:
+        try:
+            super()._done_for_another()
+        except ValueError:
+            raise ValueError(self._TOO_OFTEN) from None

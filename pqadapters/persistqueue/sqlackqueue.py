@@ -127,9 +127,9 @@ class SQLiteAckQueue(Stored):
             check_timeout(timeout)
         wanted = number_in(id)
         if next_in_order and not isinstance(next_in_order, bool):
-            raise ValueError("next_in_order is True or False")
+            raise ValueError("'next_in_order' must be a boolean (True/False)")
         if next_in_order and wanted is None:
-            raise ValueError("next_in_order needs the id of the item before")
+            raise ValueError("'next_in_order' requires the preceding 'id' be specified.")
         if len(self._in_hand) + len(self._resumed) > self._most:
             with suppress(StoreError):  # locked, as a rule: the next get may see to it
                 self._forget_done()
@@ -190,10 +190,10 @@ class SQLiteAckQueue(Stored):
 
     def _mark(self, item: Any, id: Any, state: str) -> int | None:
         if item is not None and id is not None:
-            raise ValueError("give the item or its id, not both")
+            raise ValueError("Specify an id or an item, not both.")
         found = self._id_of(item) if id is None else number_in(id)
         if item is None and id is None and found is None:  # an item may be None
-            raise ValueError("give the item or its id")
+            raise ValueError("Specify an id or an item.")
         if found is None or not self._states.mark(found, state, in_hand=found in self._in_hand):
             _log.warning("there is no such item in %s in %s; nothing was changed", self._queue, self._store.place)
             return None

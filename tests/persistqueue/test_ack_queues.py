@@ -215,7 +215,7 @@ def test_what_acknowledging_takes(method: str, path: str) -> None:
     assert call("nobody's") is None
     assert call(id=99) is None
     for wrong in ((None, None), ("a", 1)):
-        with pytest.raises(ValueError, match="item or its id"):
+        with pytest.raises(ValueError, match="an id or an item"):
             call(*wrong)
 
 
@@ -238,7 +238,7 @@ def test_none_is_an_item_like_any_other(path: str, method: str) -> None:
     q = SQLiteAckQueue(path)
     q.put(None)
     assert getattr(q, method)(q.get()) == 1
-    with pytest.raises(ValueError, match="item or its id"):
+    with pytest.raises(ValueError, match="an id or an item"):
         getattr(q, method)(None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import inspect
@@ -9,6 +10,7 @@ import pickle
 import queue
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import persistqueue as old
@@ -128,6 +130,43 @@ def test_who_calls_del_closes_a_database_queue(tmp_path: Any) -> None:
         q.__del__()
         with pytest.raises(StoreClosed):
             q.put(1)
+
+
+_WRONG: dict[str, Callable[[Any], object]] = {
+    "both": lambda q: q.ack(1, id=1),
+    "neither": lambda q: q.nack(),
+    "order": lambda q: q.get(False, next_in_order=True),
+    "no flag": lambda q: q.get(False, id=1, next_in_order=2),
+    "timeout": lambda q: q.get(timeout=-1),
+    "update": lambda q: q.update(1),
+}
+
+
+def _said(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    pytest.fail("it raised nothing")
+
+
+@pytest.mark.parametrize("wrong", _WRONG)
+def test_errors_of_acknowledging_queues_have_persist_queues_text(tmp_path: Any, wrong: str) -> None:
+    """Programs look at it, and so do their tests."""
+    said = []
+    for package in (old, persistqueue):
+        q: Any = package.SQLiteAckQueue(str(tmp_path / package.__name__))
+        said.append(_said(lambda: _WRONG[wrong](q)))  # noqa: B023  # called at once
+        q.close()
+    assert said[0] == said[1]
+
+
+def test_a_task_done_too_many_has_persist_queues_text(tmp_path: Any) -> None:
+    """That of its async queue has no full stop."""
+    queues = [package.Queue(str(tmp_path / package.__name__)) for package in (old, persistqueue)]
+    assert [_said(q.task_done) for q in queues] == ["task_done() called too many times."] * 2
+    queue = persistqueue.AsyncQueue(str(tmp_path / "async"))
+    assert _said(lambda: asyncio.run(queue.task_done())) == "task_done() called too many times"
 
 
 def test_the_states_have_persist_queues_spelling() -> None:
