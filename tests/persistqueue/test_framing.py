@@ -190,6 +190,29 @@ def test_a_frame_that_says_too_much_costs_itself(at: int, damage: bytes) -> None
     assert Pickles().again(whole, 0, len(whole)) == len(data)
 
 
+def _walked(framing: Pickles, data: bytes) -> list[bytes]:
+    """All that are whole, as a conversion takes them."""
+    found, at = list[bytes](), 0
+    while at < len(data):
+        try:
+            end = framing.end(data, at, len(data))
+            found.append(data[at:end])
+        except Broken:
+            end = framing.again(data, at, len(data))
+        at = end
+    return found
+
+
+@pytest.mark.parametrize("bit", range(8))
+@pytest.mark.parametrize("at", range(5))
+def test_a_small_pickle_with_a_flipped_bit_swallows_none_of_those_behind_it(at: int, bit: int) -> None:
+    """It has no frame: an instruction with a length in the place of the number's took up to fifty for a part of it."""
+    small = [pickle.dumps(number, 4) for number in range(100, 200)]
+    damaged = bytearray(small[0])
+    damaged[at] ^= 1 << bit
+    assert _walked(Pickles(), bytes(damaged) + b"".join(small[1:]))[-99:] == small[1:]
+
+
 @pytest.mark.parametrize("left", [1, 2, 3, 4])
 def test_pickles_in_front_of_one_that_is_cut_off_at_its_beginning_are_found(left: int) -> None:
     data = b"xyz" + pickle.dumps("behind", 4) * 3 + b"\x80\x04\x95\x08"[:left]

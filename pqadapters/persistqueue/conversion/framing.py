@@ -93,6 +93,7 @@ _SIZES = {_BYTE: 1, _FOUR: 4, _EIGHT: 8}
 _PROTO, _FRAME, _NEWEST = 0x80, 0x95, 5
 _BEGUN = [bytes([_PROTO]), *(bytes([_PROTO, number]) for number in range(2, _NEWEST + 1))]  #: all that is left of one
 _LONGEST = 1 << 18  #: bytes; no frame that Python writes has as many, so that one that says so is damaged
+_FRAMED, _SMALL, _LARGE = 4, 5, 1 << 16  #: the protocol from which on all have one but those of so many bytes
 
 
 class Pickles:
@@ -104,6 +105,8 @@ class Pickles:
         end, frame = self._end(data, at, limit), _frame_end(data, at, limit)
         if frame != end and frame is not None and (frame > end or _begins(data, frame, limit)):
             raise Broken("the pickle isn't as long as it says")
+        if frame is None and data[at + 1] >= _FRAMED and _SMALL < end - at < _LARGE:
+            raise Broken("the pickle is too long for one without a frame")  # it has swallowed those behind it
         return end
 
     def _end(self, data: Data, at: int, limit: int) -> int:
