@@ -11,7 +11,9 @@ import shelve as theirs
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -434,6 +436,61 @@ def test_a_place_in_a_damaged_index_that_cant_be(tmp_path: Path, place: tuple[in
     with pytest.raises(ShelfError, match=r"old is damaged: .*b'b'.*delete that key"):
         shelve.migrate(path)
     assert _files(path) == files
+
+
+class _Gnu(dict[bytes, bytes]):
+    """What dbm.gnu makes of a damaged file: an error in place of the number of its keys, of which it lists some."""
+
+    def keys(self) -> Any:
+        return list(self)
+
+    def __len__(self) -> int:
+        raise OSError("Database needs recovery")
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def _gnu_file(path: Path, monkeypatch: pytest.MonkeyPatch, opened: Callable[..., Any]) -> None:
+    path.write_bytes(b"\xce\x9a\x57\x13" + bytes(60))
+    monkeypatch.setitem(sys.modules, "dbm.gnu", SimpleNamespace(open=opened))
+
+
+def test_keys_that_a_damaged_gnu_dbm_doesnt_list_arent_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One flipped bit, and it lists none: a shelf of nothing was said to be all that was moved over."""
+    path = tmp_path / "old"
+    for there in ({}, {b"a": b"N."}):
+        _gnu_file(path, monkeypatch, lambda *arguments: _Gnu(there))  # noqa: B023  # called before the next one
+        with pytest.raises(
+            ShelfError, match=r"old is damaged: what keys it has .*needs recovery.*gdbmtool .*old recover"
+        ):
+            shelve.migrate(path)
+        assert _files(str(path)) == ["old"]
+
+
+def test_a_key_that_a_damaged_gnu_dbm_lists_and_hasnt_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A KeyError was raised that named the key alone."""
+    path = tmp_path / "old"
+    found = _Gnu()
+    monkeypatch.setattr(_Gnu, "keys", lambda self: [b"lost"])
+    _gnu_file(path, monkeypatch, lambda *arguments: found)
+    with pytest.raises(ShelfError, match=r"old is damaged: the value of its key b'lost' can't be read: it has none\."):
+        shelve.migrate(path)
+    assert _files(str(path)) == ["old"]
+
+
+def test_an_error_of_the_modules_own_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*arguments: object) -> None:
+        raise OSError("Malformed database file header")
+
+    path = tmp_path / "old"
+    _gnu_file(path, monkeypatch, refusing)
+    with pytest.raises(ShelfError, match=r"old can't be opened by dbm.gnu: Malformed"):
+        shelve.migrate(path)
+    with pytest.raises(dbm.error, match=r"old can't be opened by dbm.gnu: Malformed"):
+        shelve.open(path)
 
 
 def test_it_is_moved_where_there_are_no_hard_links(old: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

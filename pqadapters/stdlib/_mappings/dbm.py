@@ -21,7 +21,7 @@ _SUFFIXES = {
     "dbm.gnu": ("",),
     "dbm.sqlite3": ("", "-wal", "-journal"),
 }
-SQLITE, DUMB = "dbm.sqlite3", "dbm.dumb"
+SQLITE, DUMB, GNU = "dbm.sqlite3", "dbm.dumb", "dbm.gnu"
 #: What dbm.dumb raises, which reads its index as Python's literals, and takes what there is for what it should be.
 _UNREADABLE = (SyntaxError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
 _BERKELEY = 0x00061561  #: magic number at byte 12 of a hash, as file(1) knows it; at byte 0 in version 1.85 (macOS)
@@ -106,7 +106,9 @@ def open_dbm(path: str, kind: str, flag: str) -> Any:
             "name, or give another name for a new shelf"
         ) from error
     except OSError as error:
-        if error.errno is not None and error.filename is None:  # a read that failed
+        if error.errno is None:  # of the module's own, which name no file
+            raise ShelfError(f"{path} can't be opened by {kind}: {error}") from error
+        if error.filename is None:  # a read that failed
             error.filename = path
         raise
 
@@ -114,17 +116,26 @@ def open_dbm(path: str, kind: str, flag: str) -> Any:
 def pairs_of(database: Any, path: str, kind: str) -> Iterator[tuple[bytes, bytes]]:
     """All keys and values of a dbm that is open. Raises ShelfError for what can't be read, or isn't whole."""
     key: Any = None
+    count = 0
     try:
         for key in database.keys():  # noqa: SIM118  # what all of them have
             if kind == DUMB:
                 _check_there(database, key, path)
             yield bytes(key), bytes(database[key])
-    except (_Error, OSError, *_UNREADABLE) as error:
+            count += 1
+        key = None
+        if count != len(database):  # which dbm.gnu refuses where its list of keys has ended at damage
+            raise ValueError(f"it says that there are {len(database)}, and {count} were found")
+    except (_Error, OSError, KeyError, *_UNREADABLE) as error:
         where = f"the value of its key {key!r}" if key is not None else "what keys it has"
-        raise ShelfError(
-            f"{path} is damaged: {where} can't be read: {error}. It was left as it is: delete that key by {kind}, and "
-            "move over what is left"
-        ) from error
+        reason = "it has none" if isinstance(error, KeyError) else error
+        raise ShelfError(f"{path} is damaged: {where} can't be read: {reason}. {_advice(path, kind)}") from error
+
+
+def _advice(path: str, kind: str) -> str:
+    if kind == GNU:
+        return f"It was left as it is: GNU dbm's own program may mend it (gdbmtool {path} recover)"
+    return f"It was left as it is: delete that key by {kind}, and move over what is left"
 
 
 def _check_there(database: Any, key: bytes, path: str) -> None:
