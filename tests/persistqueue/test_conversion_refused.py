@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import sqlite3
@@ -257,6 +258,28 @@ def test_a_file_queue_with_other_files_is_refused(path: str) -> None:
     assert theirs.contents(path) == before
     with pytest.raises(StoreRefused):
         ours.Queue(os.path.dirname(path))
+
+
+_OPENS = """
+import sys
+import pqadapters.persistqueue
+try:
+    pqadapters.persistqueue.SQLiteQueue(sys.argv[1])
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_database_that_may_not_be_written_is_refused_as_such(path: str) -> None:
+    """It was an I/O error, and the disk was to be looked at."""
+    theirs.database(path, old.SQLiteQueue, ITEMS)
+    before = Path(path, "data.db").read_bytes()
+    os.chmod(f"{path}/data.db", 0o400)
+    plain = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*plain, sys.executable, "-c", _OPENS, path]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True)
+    assert f"[Errno {errno.EROFS}] attempt to write a readonly database" in done.stdout
+    assert Path(path, "data.db").read_bytes() == before
 
 
 @pytest.mark.parametrize("wrong", ["json", "msgpack"])

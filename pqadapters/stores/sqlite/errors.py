@@ -39,8 +39,8 @@ _MADE = 2  #: files that SQLite makes beside the database: its WAL and shared me
 _FILES = 4  #: that SQLite opens: the database, its WAL and shared memory, and for a moment their directory
 _MUCH = 1 << 20  #: bytes for which a user's quota is to have room where it wasn't why a write was refused
 _BLOCK = 4096  #: bytes below a limit of file sizes in which a write may have been refused
-_READ_ONLY = "attempt to write a readonly database"
-_NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, _READ_ONLY: errno.EROFS}
+READ_ONLY = "attempt to write a readonly database"
+_NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, READ_ONLY: errno.EROFS}
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})  #: of a DiskError: what is drained gives space back
 _ADVICE = {
     errno.ENOSPC: "free some space there, or drain the queue; of a mapping, delete keys",
@@ -77,7 +77,7 @@ def is_io(error: Exception) -> bool:
 
 def is_read_only(error: Exception) -> bool:
     """Its connection is one for reading."""
-    return str(error).startswith(_READ_ONLY)
+    return str(error).startswith(READ_ONLY)
 
 
 def is_unsure(error: Exception, path: str) -> bool:

@@ -21,7 +21,7 @@ from ..._kept import free_name, keep_file
 from ..beside import SIDE, make_way, remove_files, state_of
 from ..damage.trees import Raw
 from ..database import FROZEN, address, patiently, rest
-from ..errors import translated
+from ..errors import READ_ONLY, translated
 from ..schema import SYNCED
 from .conversion import Conversion
 
@@ -43,6 +43,8 @@ class Predecessor:
 
         Raises StoreLocked where another program has it open, DiskError, FormatError.
         """
+        if not os.access(self.path, os.W_OK):  # SQLite calls that an I/O error
+            raise translated(sqlite3.OperationalError(READ_ONLY), self.path)
         self._wait_for_users()
         try:
             self._connection = patiently(self._alone, self.path, self._seconds)
