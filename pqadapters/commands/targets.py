@@ -15,15 +15,32 @@ from .places import check_own, is_there, of_url
 
 
 def check_target(url: str) -> None:
-    """Raises Failure for a store that is gone at once, and for one that hides a dbm file, whose own files have other
-    names: programs that open that shelf would find the store's file, and nothing in it."""
+    """Raises Failure for a store that is gone at once, for one that hides a dbm file, whose own files have other names:
+    programs that open that shelf would find the store's file, and nothing in it; and for a new one inside of a file
+    queue, which nobody could open any more."""
     if url.lower().startswith("memory:"):
         raise Failure("what is moved to memory: is gone as soon as this command ends: choose a store that stays")
-    if _is_here(url) and conversion.is_shelf(path := absolute(of_url(url))):
+    if not _is_here(url):
+        return
+    path = absolute(of_url(url))
+    above = _above(path)
+    if not is_there(path) and _is_queue(above):
+        raise Failure(
+            f"{shown(url)} would be made in {above}, which is a file queue and couldn't be opened any more with "
+            "something else in it: choose another place"
+        )
+    if conversion.is_shelf(path):
         raise Failure(
             f"{shown(url)} is the name of the dbm file {path}, which it would hide: choose another one, or leave out "
             "--to, which makes a shelf of it in its place"
         )
+
+
+def _is_queue(path: str) -> bool:
+    """Whether it is a directory of files of a queue, of ours or of persist-queue's."""
+    if not (os.path.isdir(path) and os.access(path, os.R_OK)):
+        return False
+    return is_directory_store(path) or conversion.is_file_queue(path)
 
 
 def look_at_target(url: str) -> None:
@@ -61,10 +78,16 @@ def _check_free(sight: Sight) -> None:
         raise Failure(f"{sight.place} is held by {holder}: end it before what is here is moved there")
 
 
-def _check_above(path: str) -> None:
+def _above(path: str) -> str:
+    """The first directory above it that is there."""
     above = os.path.dirname(path)
     while not is_there(above):
         above = os.path.dirname(above)
+    return above
+
+
+def _check_above(path: str) -> None:
+    above = _above(path)
     if not os.path.isdir(above):
         raise Failure(f"{path} can't be made: {above} is no directory")
     _check_writable(above)

@@ -572,6 +572,20 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.parametrize("url", ["sqlite:///{}/new.db", "file://{}/new", "file://{}/new/deeper"])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["", "dry"])
+def test_no_store_is_made_inside_of_a_file_queue(files: Path, url: str, dry: list[str], tmp_path: Path) -> None:
+    """It was, and then neither that command nor any other one took what is no part of a file queue."""
+    before = bytes_in(files)
+    assert "couldn't be opened any more" in refusal("migrate", files, "--to", url.format(files), *dry)
+    assert bytes_in(files) == before
+    ours = tmp_path / "ours"
+    Queue(path=ours).close()
+    before = bytes_in(ours)
+    assert "couldn't be opened any more" in refusal("migrate", files, "--to", url.format(ours), *dry)
+    assert bytes_in(ours) == before
+
+
 def test_a_shelf_that_another_command_has_moved_meanwhile(dumb: Path, target: str) -> None:
     """A module without a name was to be imported for it."""
     [move] = found_in(str(dumb), None, None)
