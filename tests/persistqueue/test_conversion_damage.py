@@ -324,6 +324,20 @@ def test_a_damaged_inner_page_costs_nothing(path: str) -> None:
         assert [each.offset for each in q._store.damage] == [inner[-1] * 4096]
 
 
+@pytest.mark.parametrize(("kind", "number", "at"), [("leaf", 10, 8), ("inner", 0, 12)])
+def test_a_pointer_that_leaves_its_page_costs_nothing(path: str, kind: str, number: int, at: int) -> None:
+    """SQLite leaves such bits out and reads all of the rows, while its check finds the table damaged."""
+    _rows(path)
+    page = _pages(path)[kind][number]
+    data = bytearray(_page(path, page))
+    data[at + 6] ^= 0x40
+    _ruin(path, page, bytes(data))
+    assert len(theirs.rows(f"{path}/data.db", "queue_default")) == 4000
+    with ours.SQLiteQueue(path) as q:
+        assert [each.offset for each in q._store.damage] == [0]  # the table's
+        assert [int(item.split()[1]) for item in all_of(q)] == list(range(4000))
+
+
 def test_a_leaf_that_is_damaged_while_it_is_read_gives_no_row_twice(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite has handed out those in front of it."""
     _rows(path)

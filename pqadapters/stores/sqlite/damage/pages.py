@@ -141,8 +141,7 @@ class Pages:
         page, start = self._page(number), 100 if number == 1 else 0
         count = int.from_bytes(page[start + 3 : start + 5], "big")
         pointers = page[start + 12 : start + 12 + 2 * min(count, self._usable // 6)]
-        offsets = struct.unpack(f">{len(pointers) // 2}H", pointers)
-        found = [int.from_bytes(page[offset : offset + 4], "big") for offset in offsets]
+        found = [int.from_bytes(page[offset : offset + 4], "big") for offset in self._pointed_at(pointers)]
         return [*found, int.from_bytes(page[start + 8 : start + 12], "big")]
 
     def cells_on(self, number: int) -> Iterator[Cell]:
@@ -166,8 +165,11 @@ class Pages:
             return []
         count = int.from_bytes(page[start + 3 : start + 5], "big")
         pointers = page[start + 8 : start + 8 + 2 * min(count, self._usable // 4)]
-        offsets = struct.unpack(f">{len(pointers) // 2}H", pointers)
-        return [offset for offset in offsets if start + 8 <= offset < self._usable - 3]
+        return [offset for offset in self._pointed_at(pointers) if start + 8 <= offset < self._usable - 3]
+
+    def _pointed_at(self, pointers: bytes) -> list[int]:
+        """Bits that would point beyond the page are left out, as by SQLite, which finds a row though one is flipped."""
+        return [offset & (self._size - 1) for offset in struct.unpack(f">{len(pointers) // 2}H", pointers)]
 
     def row(self, cell: Cell) -> Row | None:
         """The row that stands there; None where it can't be read."""
