@@ -126,6 +126,27 @@ def test_what_was_refused_while_a_name_was_made_goes_on_once_it_is_granted(
         store.commit(Put("q", b"a"))
 
 
+def test_what_was_granted_before_it_is_needed_isnt_refused_once(server: Server, url: str, user: str) -> None:
+    """A server looks at the grants when a connection comes: the first acknowledgement, or the first put into a new
+    queue, of a program that ran before was refused, and the second one wasn't."""
+    grants = f"DELETE, INSERT ON {url.rpartition('/')[2]}.* {{}} {user}@'127.0.0.1'"
+    with MysqlStore(_as(url, user, QUOTED)) as store:
+        store.commit(Put("q", b"a"))
+        (claim,) = store.claim("q")
+        server.run(f"REVOKE {grants.format('FROM')}", f"KILL USER {user}")
+        store.commit(Nack(claim))  # over a connection with the grants of now
+        (claim,) = store.claim("q")
+        assert store.depth("q").claimed == 1  # over another one
+        with pytest.raises(StoreRefused, match="INSERT"):
+            store.commit(Put("q", b"b"))
+        with pytest.raises(StoreRefused, match="DELETE"):
+            store.commit(Ack(claim))
+        store.commit(Extend(claim, 60.0))
+        server.run(f"GRANT {grants.format('TO')}")
+        store.commit(Ack(claim))
+        store.commit(Put("r", b"b"))
+
+
 def test_a_wrong_password_is_refused_at_once_and_isnt_shown(url: str, user: str, caplog: Any) -> None:
     caplog.set_level(logging.DEBUG)
     said = _refusal(_as(url, user, "wr%40ng"), StoreRefused)

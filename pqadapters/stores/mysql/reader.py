@@ -123,6 +123,7 @@ class Reader:
     def _patiently(self, ask: Callable[[Any], T], patience: float | None = None) -> T:
         deadline, pause = self.patience.until(patience), 0.0
         self._local.deadline, handled = deadline, sys.exc_info()[1]
+        denied = False
         while True:
             if self._ended:
                 raise StoreClosed(f"the store in {self._dialer.address.place} was closed; open it again")
@@ -136,7 +137,9 @@ class Reader:
                     raise self._local.raised from None
                 # of a connection that was lost before, and is made anew in vain, DBUtils raises its old error
                 why = self._refused if is_lost(error) and self._refused is not None else error
-                if not (is_lost(why) or is_passing(why)) or SYSTEM.monotonic() >= deadline:
+                anew = is_denied(why) and isinstance(why, Failed) and not denied  # over one with the grants of then
+                denied = denied or anew
+                if not (is_lost(why) or is_passing(why) or anew) or SYSTEM.monotonic() >= deadline:
                     raise translated(why, self._dialer.address.place) from getattr(error, "error", error)
             pause = self._rest(pause)
 

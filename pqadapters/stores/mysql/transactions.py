@@ -104,6 +104,7 @@ class Transactions(Line):
         self._named = 0  #: the number that it has the lock of
         self._doubt: Doubt | None = None
         self._busy = False  #: a transaction may be open
+        self._proven = False  #: a transaction has gone through since the connection was last given up
 
     @property
     def in_doubt(self) -> bool:
@@ -161,10 +162,11 @@ class Transactions(Line):
         return [part for part in batch if not part.done]
 
     def _is_for_another_try(self, batch: list[Part], error: Failed, exactly: bool) -> bool:
+        has_old_grants = is_denied(error) and self._proven
         self._undo(error)
         for part in batch:
             part.tried = error
-        if is_lost(error) or is_passing(error):
+        if is_lost(error) or is_passing(error) or has_old_grants:
             return True
         if is_null(error) and exactly:
             self._owners.resign()  # others have taken us for dead
@@ -234,7 +236,7 @@ class Transactions(Line):
             wire.send([session.sql.ROLLBACK])  # what was looked at may have locks
         self._busy = False
         self._leave(batch, short=session.is_short)
-        outcome.done = True
+        outcome.done = self._proven = True
         self._doubt = None
 
     @staticmethod
@@ -384,7 +386,7 @@ class Transactions(Line):
         """The next transaction makes a connection anew."""
         if self._wire is not None:
             self._wire.drop()
-        self._wire, self._busy = None, False
+        self._wire, self._busy, self._proven = None, False, False
 
     def close_locked(self) -> None:
         """Between two transactions, for good."""
