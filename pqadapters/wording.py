@@ -70,4 +70,4 @@ def shown(url: str) -> str:
     credentials, at, place = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
     bare = f"{scheme}{slashes}{user}:***{at}{place}" if colon else url
-    return re.sub(r"(?i)([?&](?!password_file=|tls_key=)[^=&]*(?:pass|pwd|secret|key)[^=&]*=)[^&#]*", r"\1***", bare)
+    return re.sub(r"(?i)([?&](?!password_file=|tls_key=)[^=&]*(?:pas|pw|secret|key)[^=&]*=)[^&#]*", r"\1***", bare)

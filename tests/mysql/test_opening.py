@@ -267,6 +267,8 @@ def test_bad_urls_and_options_are_refused_without_their_password(url: str) -> No
         "mysql://me@host/jobs?password=s3cr3t",
         "mysql://me@host/jobs?prefetch=2&passwd=s3cr3t&tls=on",
         "mysql://me@host/jobs?signing_key=s3cr3t",
+        "mysql://me@host/jobs?pasword=s3cr3t",
+        "mysql://me@host/jobs?pw=s3cr3t",
         "mysql://me:s3cr3t?s3cr3t@host/jobs",
         "mysql://me:s3cr3t?s3cr3t=1@host/jobs",
         "mysql:me:s3cr3t@host/jobs",
