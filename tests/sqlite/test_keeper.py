@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from pqadapters.errors import StoreClosed
+from pqadapters.errors import StoreClosed, StoreLocked
 from pqadapters.store import Ack, Put, Set
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
@@ -103,3 +104,24 @@ def _open_files() -> set[str]:
         with suppress(FileNotFoundError):  # of the list itself
             names.add(os.readlink(f"/proc/self/fd/{fd}"))
     return names
+
+
+def test_a_wal_that_cant_be_copied_is_told_of_once(
+    database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It grew without a word, at a limit of descriptors for instance."""
+    with SqliteStore(database) as store:
+        monkeypatch.setattr(store._core.keeper, "_start", lambda: None)  # one at a time
+        for errors in ([OSError(24, "Too many open files")] * 2, [StoreLocked("q.db is locked")], [OSError(5, "I/O")]):
+            for error in errors:
+                monkeypatch.setattr(store._core.room, "shorten", Mock(side_effect=error))
+                store._core.keeper._is_much = True
+                store._core.keeper.round()
+        assert [record.message.partition("can: ")[2] for record in caplog.records] == [
+            "[Errno 24] Too many open files",
+            "[Errno 5] I/O",
+        ]
+        monkeypatch.undo()
+        store._core.keeper._is_much = True
+        store._core.keeper.round()
+        assert not store._core.keeper._refused

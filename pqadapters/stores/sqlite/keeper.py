@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ... import telling
 from ...clock import SYSTEM
 from ...ending import enduring, start_thread
-from ...errors import StoreError, StorePoisoned
+from ...errors import StoreError, StoreLocked, StorePoisoned
 from ...interrupts import Flag, check_refusal
 from .._ahead import PUT_OFF
 from . import schema
@@ -63,6 +63,7 @@ class Keeper:
         self._put_off: dict[int, Callable[[], SqliteStore | None]] = {}  #: handles with acknowledgements to carry out
         self.lag: float | None = None
         self.unsynced = False
+        self._refused = ""  #: why the WAL couldn't be copied, as was told
 
     def sync_within(self, lag: float) -> None:
         """What is written from now on is synced so many seconds later at most."""
@@ -188,11 +189,22 @@ class Keeper:
                 core.room.extend_wal()
         if self._is_much:
             self._volume, self._is_much, busy = 0, False, True
-            with suppress(StoreError, sqlite3.Error, OSError):
+            try:
                 core.room.shorten()
+                self._refused = ""
                 while core.room.give_back():
                     pass
+            except (StoreError, sqlite3.Error, OSError) as error:
+                self._tell(core, error)
         return busy
+
+    def _tell(self, core: Core, error: Exception) -> None:
+        """Nobody is there to be told that the WAL grows: the log says so, once for each reason. Locks are a matter of
+        time, and a failed sync has been told."""
+        if isinstance(error, (StoreLocked, StorePoisoned)) or is_busy(error) or self._refused == str(error):
+            return
+        self._refused = str(error)
+        logger.warning("%s-wal can't be copied into the database, and grows until it can: %s", core.path, error)
 
     def begin_again(self, core: Core) -> Keeper:
         """In a forked child: one without a thread."""
