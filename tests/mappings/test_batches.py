@@ -365,6 +365,13 @@ def test_an_edit_waits_for_another_one_as_long_as_it_is_told(d: Dict, make: Make
     assert d["a"] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError)])
+def test_an_edit_with_what_is_no_timeout(d: Dict, timeout: Any, error: type[Exception]) -> None:
+    d["a"] = 1
+    with pytest.raises(error):
+        d.edit("a", timeout=timeout)
+
+
 def test_an_edit_inside_of_itself_is_refused(d: Dict) -> None:
     d.update(a=[], b=[])
     with pytest.raises(RuntimeError, match="already"), d.edit("a"), d.edit("a"):

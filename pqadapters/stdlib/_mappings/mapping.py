@@ -297,8 +297,11 @@ class DurableMapping(MutableMapping[K, V]):
         Nobody else edits the key meanwhile, in whatever process; who does waits, `timeout` seconds or for ever. For a
         value that can't be changed in place, set the key in the block. All that the block changes in this mapping is
         stored at its end, as in `batch`. Raises KeyError for a missing key without a `default`, TimeoutError, and
-        ConditionFailed where somebody else has set the key without `edit`; nothing was stored then.
+        ConditionFailed where somebody else has set the key without `edit`; nothing was stored then. ValueError for a
+        negative `timeout`.
         """
+        if timeout is not None and not timeout >= 0:  # nor NaN, of which a key that is free would say nothing
+            raise ValueError("'timeout' must be a non-negative number")
         return Edit(self, key, default, timeout)
 
     # The whole
