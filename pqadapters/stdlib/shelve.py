@@ -29,7 +29,7 @@ from ..opening import begin_conversion, given, move_database, remove_database
 from ..portions import portions
 from ..serializers.connections import without_connections
 from ..serializers.signed import GIVE, Key, Seal, hint, seal_for, unsigned
-from ..store import Capabilities, Set, Store
+from ..store import Capabilities, Damage, Set, Store
 from ..wording import shown
 from ._mappings import dbm as _dbm
 from ._mappings.blocks import BatchBlock
@@ -431,14 +431,19 @@ def open(
 
 
 def migrate(
-    filename: str | bytes | os.PathLike[str] | os.PathLike[bytes], *, progress: Callable[[int], None] | None = None
+    filename: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    progress: Callable[[int], None] | None = None,
+    damage: list[Damage] | None = None,
 ) -> int:
-    """Move a dbm file of the standard library over into a shelf of that name; how many keys it had.
+    """Move a dbm file of the standard library over into a shelf of that name; how many keys were.
 
     The shelf is there with all of them, or not at all. The old one is kept under the name with ".old" behind it. No
     program may use it meanwhile; another call of this waits. `progress` is called with how many more keys have been
-    moved. Raises ShelfError where there is none (any more), or it is another user's, or this Python can't read it, or
-    it is damaged, or not all keys have arrived; StoreLocked where another call has been moving it for a minute.
+    moved. With a list `damage` of a damaged one everything readable is moved, and the list has then what isn't, with
+    file (by its old name), offset and reason. Raises ShelfError where there is none (any more), or it is another
+    user's, or this Python can't read it, or it is damaged and there is no such list, or not all keys have arrived;
+    StoreLocked where another call has been moving it for a minute.
     """
     if is_url(name := os.fsdecode(filename)):
         raise ShelfError(f"{shown(name)} is the URL of a store: give the name of a dbm file")
@@ -446,7 +451,7 @@ def migrate(
     _dbm.check_own(path, _dbm.dbm_kind(path))  # nothing is made beside what is none
     with closing(begin_conversion(path)) as conversion:
         try:
-            return _move_over(path, progress or (lambda more: None))
+            return _move_over(path, progress or (lambda more: None), damage)
         except BaseException:
             with suppress(StoreError):
                 if _dbm.kind_of(path):  # else what is beside it belongs to the shelf
@@ -454,16 +459,18 @@ def migrate(
             raise
 
 
-def _move_over(path: str, progress: Callable[[int], None]) -> int:
+def _move_over(path: str, progress: Callable[[int], None], damage: list[Damage] | None) -> int:
     if _dbm.kind_of(path) == "":
         raise ShelfError(f"{path} was moved over by another process or thread meanwhile: there is nothing left to do")
+    from ._mappings.readable import pairs_in  # here: few programs need it
+
     kind = _dbm.dbm_kind(path)
     _dbm.check_aside(path, kind)
     _dbm.settle(path, kind)
     new = f"{path}.new-shelf"
     try:
-        with closing(_dbm.open_dbm(path, kind, "r")) as old, DbfilenameShelf[Any](new, "n") as shelf:
-            count = _copy(_dbm.pairs_of(old, path, kind), shelf._table, progress)
+        with DbfilenameShelf[Any](new, "n") as shelf, closing(pairs_in(path, kind, damage)) as pairs:
+            count = _copy(pairs, shelf._table, progress)
             if len(shelf) != count:
                 raise ShelfError(f"{path} has {count} keys, and {len(shelf)} arrived: it was left as it is")
             shelf.sync()

@@ -491,6 +491,21 @@ def test_a_shelf_in_its_place(dumb: Path) -> None:
     assert "own already" in out("migrate", dumb)
 
 
+@pytest.mark.parametrize("where", ["in its place", "elsewhere"])
+def test_a_damaged_shelf(dumb: Path, target: str, where: str) -> None:
+    data = dumb.with_suffix(".dat")
+    data.write_bytes(data.read_bytes()[:-600])
+    more = () if where == "in its place" else ("--to", target)
+    [report] = loaded("migrate", dumb, *more, "--dry-run")
+    assert report["items"] == 2500 - len(report["damage"]) < 2500
+    moved = call("migrate", dumb, *more)
+    assert moved.exit_code == 1
+    assert f"{len(report['damage'])} places could not be read, and are listed" in moved.stderr
+    with shelve.open(str(dumb)) if not more else shelve.open("shelf", store=target) as shelf:
+        assert len(shelf) == report["items"]
+        assert shelf["k7"] == 7
+
+
 def test_a_shelf_of_somebody_elses(dumb: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moved over by root, it was root's alone, and its program couldn't open it any more."""
     before = bytes_in(dumb.parent)

@@ -6,8 +6,9 @@ import os
 from contextlib import closing, nullcontext, suppress
 
 from ...stdlib import shelve
-from ...stdlib._mappings.dbm import ShelfError, check_own, dbm_kind, kind_of, open_dbm, pairs_of
-from ...store import Store
+from ...stdlib._mappings.dbm import ShelfError, check_own, dbm_kind, kind_of
+from ...stdlib._mappings.readable import pairs_in
+from ...store import Damage, Store
 from .moving import Mover, goes_on
 from .report import Part, Progress, Report
 from .rows import SET, Item
@@ -23,23 +24,26 @@ def is_shelf(path: str) -> bool:
 
 
 def look_at_shelf(path: str, *, own: bool) -> Report:
-    """What is in it; all of it is read. `own`: it has to be this user's, as when it is converted. Raises ShelfError,
-    also where it is damaged."""
+    """What is in it; all of it is read. `own`: it has to be this user's, as when it is converted. Raises ShelfError."""
     path = os.path.realpath(path)
     kind = dbm_kind(path)
     if own:
         check_own(path, kind)
-    with closing(open_dbm(path, kind, "r")) as database:
-        count = sum(1 for _ in pairs_of(database, path, kind))
-    return Report(path, [Part("shelf", kind, {SET: count} if count else {})])
+    damage = list[Damage]()
+    with closing(pairs_in(path, kind, damage)) as pairs:
+        count = sum(1 for _ in pairs)
+    return Report(path, [Part("shelf", kind, {SET: count} if count else {})], damage)
 
 
 def convert_shelf(path: str, *, progress: Progress) -> Report:
     """Make a shelf of ours of it: see `pqadapters.stdlib.shelve.migrate`. Raises ShelfError, StoreError."""
     path = os.path.realpath(path)
     kind = dbm_kind(path)
-    count = shelve.migrate(path, progress=progress)
-    return Report(path, [Part("shelf", kind, {SET: count} if count else {})], kept=f"{path}.old")
+    damage = list[Damage]()
+    count = shelve.migrate(path, progress=progress, damage=damage)
+    report = Report(path, [Part("shelf", kind, {SET: count} if count else {})], damage)
+    report.settle(f"{path}.old")
+    return report
 
 
 def move_shelf(path: str, store: Store, name: str, *, progress: Progress) -> Report:
@@ -47,7 +51,7 @@ def move_shelf(path: str, store: Store, name: str, *, progress: Progress) -> Rep
     path = os.path.realpath(path)
     kind = dbm_kind(path)
     table = Table(kind, SHELF, name)
-    with goes_on(path), closing(open_dbm(path, kind, "r")) as database:
-        items = (Item(key, value) for key, value in pairs_of(database, path, kind))
-        counts = Mover(store, path, progress).move(table, items)
-    return Report(path, [Part(table.target, kind, counts)])
+    damage = list[Damage]()
+    with goes_on(path), closing(pairs_in(path, kind, damage)) as pairs:
+        counts = Mover(store, path, progress).move(table, (Item(key, value) for key, value in pairs))
+    return Report(path, [Part(table.target, kind, counts)], damage)

@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import StoreError
 from ...opening import keep_second_name, probe_file
 
-_Error: Any = dbm.error[0]
+Error: Any = dbm.error[0]
 _SUFFIXES = {
     "dbm.dumb": (".dat", ".dir", ".bak"),
     "dbm.ndbm": (".db", ".dir", ".pag"),
@@ -23,12 +23,16 @@ _SUFFIXES = {
 }
 SQLITE, DUMB, GNU = "dbm.sqlite3", "dbm.dumb", "dbm.gnu"
 #: What dbm.dumb raises, which reads its index as Python's literals, and takes what there is for what it should be.
-_UNREADABLE = (SyntaxError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
+UNREADABLE = (SyntaxError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
 _BERKELEY = 0x00061561  #: magic number at byte 12 of a hash, as file(1) knows it; at byte 0 in version 1.85 (macOS)
 
 
-class ShelfError(StoreError, _Error):  # type: ignore[misc]  # a member of a tuple
+class ShelfError(StoreError, Error):  # type: ignore[misc]  # a member of a tuple
     """A shelf can't be opened. Also the `dbm.error` that the standard library raises."""
+
+
+class ShelfDamaged(ShelfError):
+    """It isn't whole."""
 
 
 def kind_of(path: str) -> str | None:
@@ -100,8 +104,8 @@ def open_dbm(path: str, kind: str, flag: str) -> Any:
         ) from error
     try:
         return module.open(path, flag)
-    except _UNREADABLE as error:
-        raise ShelfError(
+    except UNREADABLE as error:
+        raise ShelfDamaged(
             f"the index of {path}, {path}.dir, is damaged: {error}. {path}.bak may be an older one: copy it to that "
             "name, or give another name for a new shelf"
         ) from error
@@ -114,7 +118,7 @@ def open_dbm(path: str, kind: str, flag: str) -> Any:
 
 
 def pairs_of(database: Any, path: str, kind: str) -> Iterator[tuple[bytes, bytes]]:
-    """All keys and values of a dbm that is open. Raises ShelfError for what can't be read, or isn't whole."""
+    """All keys and values of a dbm that is open. Raises ShelfDamaged for what can't be read, or isn't whole."""
     key: Any = None
     count = 0
     try:
@@ -126,16 +130,17 @@ def pairs_of(database: Any, path: str, kind: str) -> Iterator[tuple[bytes, bytes
         key = None
         if count != len(database):  # which dbm.gnu refuses where its list of keys has ended at damage
             raise ValueError(f"it says that there are {len(database)}, and {count} were found")
-    except (_Error, OSError, KeyError, *_UNREADABLE) as error:
+    except (Error, OSError, KeyError, *UNREADABLE) as error:
         where = f"the value of its key {key!r}" if key is not None else "what keys it has"
         reason = "it has none" if isinstance(error, KeyError) else error
-        raise ShelfError(f"{path} is damaged: {where} can't be read: {reason}. {_advice(path, kind)}") from error
+        raise ShelfDamaged(f"{path} is damaged: {where} can't be read: {reason}. {_advice(path, kind)}") from error
 
 
 def _advice(path: str, kind: str) -> str:
+    advice = f"It was left as it is: `pqadapters migrate {path}` moves over what can be read"
     if kind == GNU:
-        return f"It was left as it is: GNU dbm's own program may mend it (gdbmtool {path} recover)"
-    return f"It was left as it is: delete that key by {kind}, and move over what is left"
+        return f"{advice}, and GNU dbm's own program may mend it (gdbmtool {path} recover)"
+    return advice
 
 
 def _check_there(database: Any, key: bytes, path: str) -> None:
