@@ -96,6 +96,34 @@ def test_what_it_waits_for_begins_when_patience_is_over(make: Make, monkeypatch:
     assert future.result(work.PATIENCE) == "suspect"
 
 
+def test_what_waits_for_it_finds_workers_behind_the_end_of_the_pool(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but one of them had ended by then, and its job waited for another one for ever."""
+    monkeypatch.setattr(tickets, "_STAY", 0.0)
+    leave_suspect(make, work.hold, "suspect")
+    executor = begin(make, 4)
+    [suspect] = executor.recovered()
+    work.reached("suspect")
+    futures = [executor.submit(work.hold, "both"), executor.submit(open_gate, "both")]
+    executor.shutdown(wait=False)
+    at_work = executor._tickets
+    assert eventually(lambda: at_work.count == 1 or len(at_work._beds) == 2)
+    work.GATES["suspect"].set()
+    assert [future.result(work.PATIENCE) for future in [suspect, *futures]] == ["suspect", "both", None]
+
+
+def test_what_it_waits_for_begins_behind_the_end_of_the_pool(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tickets, "_PATIENCE", 0.1)
+    leave_suspect(make, work.hold, "suspect")
+    executor = begin(make, 2)
+    [suspect] = executor.recovered()
+    work.reached("suspect")
+    executor.submit(open_gate, "suspect")
+    executor.shutdown(wait=False)
+    assert suspect.result(work.PATIENCE) == "suspect"
+
+
 def test_it_begins_beside_what_never_ends(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tickets, "_PATIENCE", 0.1)
     leave_suspect(make, work.note, "suspect")

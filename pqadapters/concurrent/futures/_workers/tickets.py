@@ -29,6 +29,7 @@ from .._backlog.timeouts import time_out
 
 _log = telling.logger("pqadapters.executor")
 _STAY = 0.02  #: seconds
+_LOOK = 0.25  #: seconds between two looks of a ticket whose jobs wait for one on its last attempt
 _AGAIN = 1.0  #: seconds between two looks of the last ticket, while the store refuses
 _PATIENCE = 5.0  #: seconds that a job on its last attempt waits for those that run, and new ones wait for it
 _Ticket = list[None]  #: not empty until it is begun, or taken back: whoever pops it has it, in one step
@@ -153,7 +154,7 @@ class Tickets:
         """Whether it was the last ticket."""
         backlog, lock = self.backlog, self.backlog.lock
         while True:
-            looks = self._looks
+            looks, waits = self._looks, backlog.suspects.is_waited_for()
             try:
                 started = next_job(backlog)
             except Exception as error:
@@ -161,7 +162,7 @@ class Tickets:
                 refused(backlog, error)
                 looks = -1
             if started is None:
-                last = self._ends(looks)
+                last = self._ends(looks, waits)
                 if last is not None:
                     return last
                 continue
@@ -182,9 +183,10 @@ class Tickets:
             if self.volatile and self._step_back():
                 return False
 
-    def _ends(self, looks: int) -> bool | None:
+    def _ends(self, looks: int, waits: bool) -> bool | None:
         """A ticket has found nothing, after so many looks of all; -1 if it couldn't look. None if it is to look again,
-        after a moment in which nobody rang the end of it; then whether it was the last one."""
+        after a moment in which nobody rang the end of it; then whether it was the last one. `waits`: before it looked
+        there was one on its last attempt that is waited for."""
         backlog = self.backlog
         go_on()
         with backlog.lock:
@@ -196,17 +198,28 @@ class Tickets:
             if (looks < 0 or backlog.unsaved) and self._is_needed():
                 self.changed.wait(_AGAIN)
                 return None
-            if looks < 0 or self._waiting or self.volatile or backlog.closing or backlog.stopped:
+            if looks >= 0 and waits and not backlog.suspects.is_waited_for():
+                return None  # that came to its end just now
+            held_up = looks >= 0 and self._is_held_up()
+            if not held_up and (looks < 0 or self._waiting or self.volatile or backlog.closing or backlog.stopped):
                 return self._end()
             bed = threading.Lock()
             bed.acquire()
             self._beds.append(bed)
-        if not bed.acquire(timeout=_STAY):
+        if not bed.acquire(timeout=_LOOK if held_up else _STAY):
             with backlog.lock:
                 if bed in self._beds:  # else it was rung for just now
                     self._beds.remove(bed)
-                    return self._end() if self._looks == looks else None
+                    return self._end() if self._looks == looks and not held_up else None
         return None
+
+    def _is_held_up(self) -> bool:
+        """Whether jobs wait for one on its last attempt: by then the pool may take no more tickets, and they may wait
+        for each other, or it for them. Calls in the pool's queue come first, as long as it does. The lock is held."""
+        backlog = self.backlog
+        if not backlog.live or backlog.stopped or (self.volatile and not (backlog.pool_shut or ending)):
+            return False
+        return backlog.suspects.is_waited_for()
 
     def _is_needed(self) -> bool:
         """Whether it must not end, though the store refuses: there are jobs, and the pool takes no more tickets. The
