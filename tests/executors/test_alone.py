@@ -31,6 +31,11 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tickets, "_PATIENCE", 10 * work.PATIENCE)
 
 
+def hold_submit_and_wait(gate: str, call: Any, *args: Any) -> Any:
+    work.hold(gate)
+    return submit_and_wait(call, *args)
+
+
 def submit_and_wait(call: Any, *args: Any) -> Any:
     """A job whose own job is waited for."""
     return _MADE[-1].submit(call, *args).result(work.PATIENCE)
@@ -60,6 +65,19 @@ def test_it_waits_for_those_that_run(make: Make) -> None:
     assert work.DONE == []
     work.GATES["runs"].set()
     assert future.result(work.PATIENCE) == "suspect"
+
+
+def test_what_those_submit_that_it_waits_for_runs_while_it_waits(make: Make) -> None:
+    """Its worker was taken for one that looks for jobs."""
+    leave_suspect(make, work.note, "suspect")
+    executor = begin(make, 3)
+    first = executor.submit(hold_submit_and_wait, "runs", work.note, "child")
+    work.reached("runs")
+    [future] = executor.recovered()
+    wait_until_it_waits(executor)
+    work.GATES["runs"].set()
+    assert (first.result(work.PATIENCE), future.result(work.PATIENCE)) == ("child", "suspect")
+    assert work.DONE == ["child", "suspect"]
 
 
 def wait_until_it_waits(executor: ThreadPoolExecutor) -> None:

@@ -289,9 +289,7 @@ def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int
         return True
     id, suspects = wire.id_of(claim.payload), backlog.suspects
     if suspects.begin(id):
-        if suspects.patience:
-            suspects.later = look_later(backlog, suspects.patience)  # for new jobs, should it take longer
-        if suspects.wait_until_alone(lambda: backlog.running, lambda: backlog.stopped):
+        if not suspects.patience or _waits_until_alone(backlog):
             backlog.commit(Update(claim, wire.on_its_last_attempt(claim.payload)))
             return True
         suspects.end(id)
@@ -301,6 +299,19 @@ def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int
     if backlog.stopped:
         backlog.leave()  # nobody begins it here any more
     return False
+
+
+def _waits_until_alone(backlog: Backlog) -> bool:
+    """Whether it is to be begun then."""
+    suspects = backlog.suspects
+    suspects.later = look_later(backlog, suspects.patience)  # for new jobs, should it take longer
+    try:
+        suspects.waiting = 1
+        if backlog.running and backlog.live:
+            backlog.added()  # a job may have submitted one just now, and counted on this thread
+        return suspects.wait_until_alone(lambda: backlog.running, lambda: backlog.stopped)
+    finally:
+        suspects.waiting = 0
 
 
 def give_up(backlog: Backlog, started: Started, *, at_once: bool = True) -> None:

@@ -35,6 +35,7 @@ class Suspects:
         self.patience = 0.0  #: seconds that it waits for others, and others for it
         self.workers = set[int]()  #: threads that run jobs: who submits there may wait for that
         self._children = set[bytes]()  #: the jobs that were submitted there since it came
+        self.waiting = 0  #: 1 while the thread that has one waits for those that run, and looks for no others
         self._until = 0.0  #: it is waited for until then, by the monotonic clock
         self.later: Callable[[], object] | None = None  #: takes back the look for new jobs at that time
 

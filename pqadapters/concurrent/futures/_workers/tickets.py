@@ -80,12 +80,13 @@ class Tickets:
         try:
             with backlog.lock:
                 self._looks += 1
-                idle = self.count - self.busy
+                busy = self.busy + backlog.suspects.waiting
+                idle = self.count - busy
                 if idle == len(self._beds) > 0:  # else somebody is about to look, and rings if there are more
                     self.ring()
                 if backlog.pool_shut:
                     return self.count > 0
-                if idle >= self.most - self.busy or (idle and idle >= len(backlog.live)):
+                if idle >= self.most - busy or (idle and idle >= len(backlog.live)):
                     return True
                 backlog.to_come.add(id(coming))
                 ticket = coming
@@ -171,8 +172,9 @@ class Tickets:
             with lock:
                 self.busy += 1
                 more = False
-                if self.busy < self.most and (backlog.live or backlog.recovering):
-                    more = self.count == self.busy
+                busy = self.busy + backlog.suspects.waiting
+                if busy < self.most and (backlog.live or backlog.recovering):
+                    more = self.count == busy
                     self.count += more
                     if self._beds:
                         self.ring()
