@@ -80,6 +80,17 @@ def test_what_those_submit_that_it_waits_for_runs_while_it_waits(make: Make) -> 
     assert work.DONE == ["child", "suspect"]
 
 
+def test_what_one_waited_for_in_vain_the_next_one_does_not_wait_for(make: Make) -> None:
+    """Beside a job that never ends each of them waited, and new jobs with it."""
+    suspects = make()._backlog.suspects
+    runs: dict[bytes, object] = {b"endless": None}
+    for id in (b"a", b"b"):
+        assert suspects.begin(id)
+        suspects._until = 0.0 if id == b"a" else suspects._until
+        assert suspects.wait_until_alone(lambda: runs, lambda: pytest.fail("it waits"))
+        suspects.end(id)
+
+
 def wait_until_it_waits(executor: ThreadPoolExecutor) -> None:
     """It was begun, but for those that run."""
     suspects: Suspects = executor._backlog.suspects
@@ -123,7 +134,7 @@ def test_what_waits_for_it_finds_workers_behind_the_end_of_the_pool(
     executor = begin(make, 4)
     [suspect] = executor.recovered()
     work.reached("suspect")
-    futures = [executor.submit(work.hold, "both"), executor.submit(open_gate, "both")]
+    futures: list[Any] = [executor.submit(work.hold, "both"), executor.submit(open_gate, "both")]
     executor.shutdown(wait=False)
     at_work = executor._tickets
     assert eventually(lambda: at_work.count == 1 or len(at_work._beds) == 2)

@@ -12,7 +12,7 @@ Any thread may use it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ....clock import SYSTEM
@@ -36,6 +36,7 @@ class Suspects:
         self.workers = set[int]()  #: threads that run jobs: who submits there may wait for that
         self._children = set[bytes]()  #: the jobs that were submitted there since it came
         self.waiting = 0  #: 1 while the thread that has one waits for those that run, and looks for no others
+        self._in_vain = set[bytes]()  #: the jobs that one waited for to no purpose: the next ones don't
         self._until = 0.0  #: it is waited for until then, by the monotonic clock
         self.later: Callable[[], object] | None = None  #: takes back the look for new jobs at that time
 
@@ -63,11 +64,16 @@ class Suspects:
             self._changed.wait_for(lambda: {threading.get_ident()}.issuperset(self._claiming.values()))
             return True
 
-    def wait_until_alone(self, others_run: Callable[[], object], gives_up: Callable[[], object]) -> bool:
+    def wait_until_alone(self, others: Callable[[], Mapping[bytes, object]], gives_up: Callable[[], object]) -> bool:
         """For who has begun one: wait for the others, while there is patience. False if it is not to begin after all:
         that is looked at while it waits."""
         with self._lock:
-            while self.patience and others_run() and (left := self._until - SYSTEM.monotonic()) > 0:
+            self._in_vain &= set(others())
+            while self.patience and not self._in_vain.issuperset(run := set(others())):
+                left = self._until - SYSTEM.monotonic()
+                if left <= 0:
+                    self._in_vain |= run
+                    break
                 if gives_up():
                     return False
                 self._changed.wait(min(left, _LOOK))
