@@ -163,6 +163,19 @@ def test_it_begins_beside_what_never_ends(make: Make, monkeypatch: pytest.Monkey
     assert future.result(work.PATIENCE) == "suspect"
 
 
+def test_what_jobs_submit_beside_a_long_one_is_not_kept(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tickets, "_PATIENCE", 0.1)
+    leave_suspect(make, work.hold, "suspect")
+    executor = begin(make, 3)
+    executor.recovered()
+    work.reached("suspect")
+    suspects = executor._backlog.suspects
+    assert eventually(lambda: not suspects.is_waited_for())
+    assert executor.submit(submit_and_wait, work.note, 1).result(work.PATIENCE) == 1
+    assert suspects.running is not None
+    assert suspects.children() == []
+
+
 def test_one_that_waits_stays_on_disk_where_its_executor_ends(make: Make) -> None:
     leave_suspect(make, work.note, "suspect")
     executor = begin(make, 2)

@@ -93,8 +93,9 @@ class Suspects:
         return True
 
     def submitted(self, id: bytes) -> None:
-        """The caller submits that job while one runs, or waits to."""
-        if self.patience and threading.get_ident() in self.workers:
+        """The caller submits that job while one runs, or waits to. It is kept only where that matters: a long one would
+        have all of them."""
+        if threading.get_ident() in self.workers and self.is_waited_for():
             self._children.add(id)
 
     def is_waited_for(self) -> bool:
