@@ -125,19 +125,22 @@ def test_what_it_waits_for_begins_when_patience_is_over(make: Make, monkeypatch:
     assert future.result(work.PATIENCE) == "suspect"
 
 
+@pytest.mark.parametrize("unstored", [0, 1])
 def test_what_waits_for_it_finds_workers_behind_the_end_of_the_pool(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch, unstored: int
 ) -> None:
     """All but one of them had ended by then, and its job waited for another one for ever."""
     monkeypatch.setattr(tickets, "_STAY", 0.0)
     leave_suspect(make, work.hold, "suspect")
-    executor = begin(make, 4)
+    executor = begin(make, 4, volatile="allow")
     [suspect] = executor.recovered()
     work.reached("suspect")
+    for _ in range(unstored):
+        assert not executor.submit(work.GATES["unstored"].wait).durable  # type: ignore[attr-defined]
     futures: list[Any] = [executor.submit(work.hold, "both"), executor.submit(open_gate, "both")]
-    executor.shutdown(wait=False)
     at_work = executor._tickets
     assert eventually(lambda: at_work.count == 1 or len(at_work._beds) == 2)
+    executor.shutdown(wait=False)
     work.GATES["suspect"].set()
     assert [future.result(work.PATIENCE) for future in [suspect, *futures]] == ["suspect", "both", None]
 

@@ -217,9 +217,12 @@ class Tickets:
 
     def _is_held_up(self) -> bool:
         """Whether jobs wait for one on its last attempt: by then the pool may take no more tickets, and they may wait
-        for each other, or it for them. Calls in the pool's queue come first, as long as it does. The lock is held."""
+        for each other, or it for them. Not where that would keep a thread from a call that isn't ours, as long as the
+        pool takes tickets. The lock is held."""
         backlog = self.backlog
-        if not backlog.live or backlog.stopped or (self.volatile and not (backlog.pool_shut or ending)):
+        if not backlog.live or backlog.stopped:
+            return False
+        if self.volatile and self.count + self.volatile > self.most and not (backlog.pool_shut or ending):
             return False
         return backlog.suspects.is_waited_for()
 
