@@ -15,6 +15,7 @@ import pytest
 
 from pqadapters.errors import StoreLocked
 from pqadapters.stdlib import shelve
+from pqadapters.stdlib._mappings import readable
 from pqadapters.stdlib._mappings.dbm import ShelfError
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
@@ -94,7 +95,7 @@ def _second(path: str, call: Callable[[], object]) -> Callable[[Child], None]:
     """For a child: says "waits" where it has to, "reads" where it doesn't, and what came of the call."""
 
     def move(me: Child) -> None:
-        real, empty = shelve._dbm.pairs_of, shelve.DbfilenameShelf.clear  # type: ignore[attr-defined]
+        real, empty = readable.pairs_of, shelve.DbfilenameShelf.clear  # type: ignore[attr-defined]
 
         def read(*args: Any) -> Any:
             me.say("reads")
@@ -105,7 +106,7 @@ def _second(path: str, call: Callable[[], object]) -> Callable[[Child], None]:
             empty(shelf)
             cast("SqliteStore", shelf._table.store).checkpoint()  # as its keeper does once the WAL is large
 
-        shelve._dbm.pairs_of = read  # type: ignore[attr-defined]
+        readable.pairs_of = read  # type: ignore[attr-defined, assignment]
         shelve.DbfilenameShelf.clear = clear  # type: ignore[method-assign, assignment]
         _tell_of_waiting(lambda: me.say("waits"))
         try:
