@@ -14,6 +14,7 @@ import pytest
 
 from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pqadapters.concurrent.futures._backlog import clock as _clock
+from pqadapters.concurrent.futures._backlog import returning
 from pqadapters.concurrent.futures._workers import calls as _calls
 from pqadapters.stores.sqlite import SqliteStore
 
@@ -54,6 +55,7 @@ def test_the_thread_that_hears_what_calls_in_processes_come_to(
 ) -> None:
     """The calls were in the pool, and nobody heard of their end: no job was begun any more, and no program ended."""
     monkeypatch.setattr(_calls, "_LINGER", 0.01)
+    monkeypatch.setattr(returning, "_AGAIN", 10 * work.PATIENCE)  # no look in between
     executor = ProcessPoolExecutor(1, path=tmp_path / "jobs", durability="process")
     assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
     while (thread := executor._calls._thread) is not None:

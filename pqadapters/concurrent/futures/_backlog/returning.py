@@ -58,10 +58,10 @@ def _back(backlog: Backlog, id: bytes) -> None:
             call_in(_AGAIN, partial(_back, backlog, id))
 
 
-def look_later(backlog: Backlog, seconds: float = _AGAIN) -> Callable[[], object]:
+def look_later(backlog: Backlog, seconds: float | None = None) -> Callable[[], object]:
     """No job could be claimed, since the store failed (a full disk), or since one that runs is waited for: that may be
     over in a moment. What this returns takes it back."""
-    return call_in(seconds, partial(_look, weakref.ref(backlog)))
+    return call_in(_AGAIN if seconds is None else seconds, partial(_look, weakref.ref(backlog)))
 
 
 def _look(ref: weakref.ref[Backlog]) -> None:
