@@ -55,6 +55,15 @@ def begin(make: Make, workers: int, **more: Any) -> ThreadPoolExecutor:
     return _MADE[-1]
 
 
+def hold_suspect(make: Make, workers: int, **more: Any) -> tuple[ThreadPoolExecutor, Any]:
+    """One that runs, until its gate opens; and its future."""
+    leave_suspect(make, work.hold, "suspect")
+    executor = begin(make, workers, **more)
+    [future] = executor.recovered()
+    work.reached("suspect")
+    return executor, future
+
+
 def test_it_waits_for_those_that_run(make: Make) -> None:
     leave_suspect(make, work.note, "suspect")
     executor = begin(make, 3)
@@ -98,10 +107,7 @@ def wait_until_it_waits(executor: ThreadPoolExecutor) -> None:
 
 
 def test_new_ones_wait_for_it(make: Make) -> None:
-    leave_suspect(make, work.hold, "suspect")
-    executor = begin(make, 3)
-    executor.recovered()
-    work.reached("suspect")
+    executor, _ = hold_suspect(make, 3)
     futures = [executor.submit(work.note, number) for number in range(4)]
     assert next_job(executor._backlog) is None
     work.GATES["suspect"].set()
@@ -117,10 +123,7 @@ def test_what_it_submits_itself_runs_beside_it_and_what_that_submits(make: Make)
 def test_what_it_waits_for_begins_when_patience_is_over(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may wait for a job that somebody else is to submit."""
     monkeypatch.setattr(tickets, "_PATIENCE", 0.1)
-    leave_suspect(make, work.hold, "suspect")
-    executor = begin(make, 2)
-    [future] = executor.recovered()
-    work.reached("suspect")
+    executor, future = hold_suspect(make, 2)
     executor.submit(open_gate, "suspect")
     assert future.result(work.PATIENCE) == "suspect"
 
@@ -131,10 +134,7 @@ def test_what_waits_for_it_finds_workers_behind_the_end_of_the_pool(
 ) -> None:
     """All but one of them had ended by then, and its job waited for another one for ever."""
     monkeypatch.setattr(tickets, "_STAY", 0.0)
-    leave_suspect(make, work.hold, "suspect")
-    executor = begin(make, 4, volatile="allow")
-    [suspect] = executor.recovered()
-    work.reached("suspect")
+    executor, suspect = hold_suspect(make, 4, volatile="allow")
     for _ in range(unstored):
         assert not executor.submit(work.GATES["unstored"].wait).durable  # type: ignore[attr-defined]
     futures: list[Any] = [executor.submit(work.hold, "both"), executor.submit(open_gate, "both")]
@@ -147,10 +147,7 @@ def test_what_waits_for_it_finds_workers_behind_the_end_of_the_pool(
 
 def test_what_it_waits_for_begins_behind_the_end_of_the_pool(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tickets, "_PATIENCE", 0.1)
-    leave_suspect(make, work.hold, "suspect")
-    executor = begin(make, 2)
-    [suspect] = executor.recovered()
-    work.reached("suspect")
+    executor, suspect = hold_suspect(make, 2)
     executor.submit(open_gate, "suspect")
     executor.shutdown(wait=False)
     assert suspect.result(work.PATIENCE) == "suspect"
@@ -168,10 +165,7 @@ def test_it_begins_beside_what_never_ends(make: Make, monkeypatch: pytest.Monkey
 
 def test_what_jobs_submit_beside_a_long_one_is_not_kept(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tickets, "_PATIENCE", 0.1)
-    leave_suspect(make, work.hold, "suspect")
-    executor = begin(make, 3)
-    executor.recovered()
-    work.reached("suspect")
+    executor, _ = hold_suspect(make, 3)
     suspects = executor._backlog.suspects
     assert eventually(lambda: not suspects.is_waited_for())
     assert executor.submit(submit_and_wait, work.note, 1).result(work.PATIENCE) == 1
