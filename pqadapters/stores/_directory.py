@@ -195,16 +195,17 @@ def _let_go(disk: Disk, fd: int, file: os.stat_result, process: int) -> None:
                 check_refusal(error)  # else it may be open still, and locked
 
 
-def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True) -> Hold | None:
+def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True, shared: bool = False) -> Hold | None:
     """The lock; None where somebody has it. OSError.
 
-    `name`: our pid is written to the file, for people. `create`: the file is made where it is missing.
+    `name`: our pid is written to the file, for people. `create`: the file is made where it is missing. `shared`: beside
+    others who share it.
     """
     hold: Hold | None = None
     try:
         with no_fork():
             hold = Hold(file, disk, create=create)
-            taken = disk.lock(hold.fd)
+            taken = disk.lock(hold.fd, shared=shared)
         if taken and name:
             with SuppressRefusals():  # a full disk must not keep a store shut
                 disk.write(hold.fd, b"%-10d\n" % os.getpid(), 0)  # to empty it first would have ext4 flush it

@@ -282,15 +282,16 @@ class Disk:
     def rmdir(self, path: str) -> None:
         os.rmdir(path)
 
-    def lock(self, fd: int) -> bool:
-        """Take the exclusive lock that the kernel drops with the process; False where another process has it.
+    def lock(self, fd: int, *, shared: bool = False) -> bool:
+        """Take the lock that the kernel drops with the process; False where another process has it.
 
-        To be called with `no_fork` held since before the file was opened.
+        `shared`: beside others who share it (not on Windows). To be called with `no_fork` held since before the file
+        was opened.
         """
         try:
             _locked.add(fd)
             if fcntl is not None:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             else:
                 import msvcrt
 
@@ -400,7 +401,7 @@ class ReadingDisk(Disk):
     def rmdir(self, path: str) -> None:
         pass
 
-    def lock(self, fd: int) -> bool:
+    def lock(self, fd: int, *, shared: bool = False) -> bool:
         return True
 
 

@@ -274,9 +274,9 @@ class _TakenAway(Disk):
         self._give_up("opened")
         return super().open(path, create=create, write=write)
 
-    def lock(self, fd: int) -> bool:
+    def lock(self, fd: int, *, shared: bool = False) -> bool:
         self._give_up("taken")
-        return super().lock(fd)
+        return super().lock(fd, shared=shared)
 
 
 @pytest.mark.parametrize("when", ["opened", "taken"])

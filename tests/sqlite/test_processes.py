@@ -17,10 +17,12 @@ import pytest
 import pqadapters.stores.sqlite
 from pqadapters.errors import DiskError, LeaseLost, StoreLocked
 from pqadapters.store import Ack, Claim, Nack, Put, Set
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, schema
 from pqadapters.stores.sqlite import core as sqlite_core
 from pqadapters.stores.sqlite import store as sqlite_store
 from pqadapters.stores.sqlite.processes.orphans import Orphan, claimed
+from pqadapters.stores.sqlite.processes.owners import Owners
 from pqadapters.stores.sqlite.work import Work
 from tests.contract.interrupting import interrupted
 from tests.contract.threads import Task
@@ -149,6 +151,37 @@ def test_asking_after_a_process_makes_no_file(database: Path) -> None:
     with SqliteStore(database) as store:
         assert store._core.owners.is_dead(99)
         assert not list(Path(f"{database}-owners").glob("process-*"))
+
+
+class _Looking(Disk):
+    """In whose look at a process somebody else looks at it, too."""
+
+    look: Callable[[], None] | None = None
+
+    def close(self, fd: int) -> None:
+        if self.look is not None:
+            look, self.look = self.look, None
+            look()
+        super().close(fd)
+
+
+def test_who_looks_after_a_dead_process_isnt_taken_for_it(database: Path) -> None:
+    """By others who look right then: what it had claimed would come later than what stands behind it."""
+    with SqliteStore(database, durability="process") as store, running(_CLAIM, database) as child:
+        store.commit(Put("q", b"a"))
+        assert said(child) == "a 1"
+        here = _Looking()
+        lookers = [Owners(str(database), disk, trust=False) for disk in (here, Disk())]
+        ((number,),) = store._core.reader.rows(schema.OWNERS)
+        found: list[bool] = []
+        here.look = lambda: found.append(lookers[1].is_dead(number))
+        assert not lookers[0].is_dead(number)
+        assert found.pop() is False
+        child.kill()
+        child.wait(PATIENCE)
+        here.look = lambda: found.append(lookers[1].is_dead(number))
+        assert lookers[0].is_dead(number)
+        assert found == [True]
 
 
 def _files(database: Path) -> list[str]:

@@ -75,8 +75,8 @@ class Owners:
 
     def is_dead(self, number: int) -> bool:
         """Whether the process of that number has ended. Where the system can't tell, it lives."""
-        try:
-            hold = try_lock(self._process(number), self._disk, name=False, create=False)
+        try:  # a share, so that who looks at the same moment doesn't take us for that process
+            hold = try_lock(self._process(number), self._disk, name=False, create=False, shared=True)
         except OSError as error:
             check_refusal(error)
             return error.errno == errno.ENOENT
