@@ -3,12 +3,13 @@ take it with it."""
 
 from __future__ import annotations
 
+from concurrent.futures import TimeoutError as TimedOut
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ThreadPoolExecutor
+from pqadapters.concurrent.futures import JobFuture, ThreadPoolExecutor, wait
 from pqadapters.concurrent.futures._backlog.finishing import let_go_of_suspect
 from pqadapters.concurrent.futures._backlog.starting import next_job
 from pqadapters.concurrent.futures._backlog.suspects import Suspects
@@ -19,10 +20,11 @@ from . import work
 from .conftest import Make
 from .harness import App
 from .test_killed import PLACES
-from .test_left_behind import leave
+from .test_left_behind import end, leave
 from .test_suspects import make_suspects
 
 _MADE: list[ThreadPoolExecutor] = []
+_HANDED: list[JobFuture] = []
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +48,11 @@ def open_gate(name: str) -> None:
 
 
 def leave_suspect(make: Make, *call: Any) -> None:
-    leave(make, call)
+    leave_suspects(make, call)
+
+
+def leave_suspects(make: Make, *calls: tuple[Any, ...]) -> None:
+    leave(make, *calls)
     make_suspects(make)
 
 
@@ -171,6 +177,92 @@ def test_what_jobs_submit_beside_a_long_one_is_not_kept(make: Make, monkeypatch:
     assert executor.submit(submit_and_wait, work.note, 1).result(work.PATIENCE) == 1
     assert suspects.running is not None
     assert suspects.children() == []
+
+
+def leave_pair(make: Make, outer: Any) -> None:
+    """Two on their last attempt, of which `outer` waits for the other one."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.submit(outer)
+    executor.using(key="inner").submit(work.note, "inner")
+    end(executor)
+    make_suspects(make)
+
+
+def by_key() -> Any:
+    return _MADE[-1].using(key="inner").submit(work.note, "again").result(work.PATIENCE)
+
+
+def by_future() -> Any:
+    future = _MADE[-1].future(key="inner")
+    wait([future], work.PATIENCE)
+    return future.result(0)
+
+
+def by_recovered() -> Any:
+    futures = {future.attempts: future for future in _MADE[-1].recovered()}
+    wait([futures[0]], work.PATIENCE)
+    return futures[0].result(0)
+
+
+def by_another_job() -> Any:
+    return submit_and_wait(by_key)
+
+
+def by_the_programs_future() -> Any:
+    return hold_and_ask("handed over")
+
+
+def by_its_exception() -> Any:
+    work.hold("handed over")
+    return _HANDED[-1].exception(work.PATIENCE) or "inner"
+
+
+@pytest.mark.parametrize(
+    "outer", [by_key, by_future, by_recovered, by_another_job, by_the_programs_future, by_its_exception]
+)
+def test_one_that_waits_for_another_one_lets_it_begin(make: Make, outer: Any) -> None:
+    """Both waited for ever, where one process of two jobs had been killed twice."""
+    leave_pair(make, outer)
+    executor = begin(make, 4)
+    first, second = executor.recovered()
+    _HANDED.append(second)
+    open_gate("handed over")
+    assert first.result(work.PATIENCE) == "inner"
+    assert work.DONE == ["inner"]
+
+
+def test_who_waits_for_another_one_and_is_no_job_lets_none_begin(make: Make) -> None:
+    leave_suspects(make, (work.hold, "suspect"), (work.note, "other"))
+    executor = begin(make, 4)
+    first, second = executor.recovered()
+    work.reached("suspect")
+    with pytest.raises(TimedOut):
+        second.result(0.01)
+    assert executor._backlog.suspects.running == first._id
+    work.GATES["suspect"].set()
+    assert second.result(work.PATIENCE) == "other"
+
+
+def test_one_that_still_waits_for_a_job_begins_where_that_waits_for_one_that_it_keeps(make: Make) -> None:
+    """Neither could go on before its patience was over."""
+    leave_suspects(make, (work.note, "suspect"), (work.note, "other"))
+    executor = begin(make, 4)
+    asks = executor.submit(hold_and_ask, "asks")
+    work.reached("asks")
+    suspect, other = executor.recovered()
+    wait_until_it_waits(executor)
+    _HANDED.append(other)
+    work.GATES["asks"].set()
+    assert asks.result(work.PATIENCE) == "other"
+    assert suspect.result(work.PATIENCE) == "suspect"
+    assert sorted(work.DONE) == ["other", "suspect"]
+
+
+def hold_and_ask(gate: str) -> Any:
+    work.hold(gate)
+    return _HANDED[-1].result(work.PATIENCE)
 
 
 def test_one_that_waits_stays_on_disk_where_its_executor_ends(make: Make) -> None:

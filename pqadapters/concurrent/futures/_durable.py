@@ -21,6 +21,7 @@ from ...store import Store
 from ._backlog import overview
 from ._backlog.backlog import Backlog
 from ._backlog.cancelling import cancel_stored
+from ._backlog.finishing import let_begin
 from ._backlog.future import JobFuture
 from ._backlog.keys import find
 from ._backlog.overview import JobInfo
@@ -251,12 +252,16 @@ class DurableExecutor(Executor):
         what can't be an id, TypeError for what can't be a key."""
         if (job_id is None) == (key is None):
             raise TypeError("give a job_id or a key")
-        return find(self._backlog, job_id, None if key is None else key_bytes(key))
+        found = find(self._backlog, job_id, None if key is None else key_bytes(key))
+        let_begin(self._backlog, found)
+        return found
 
     def recovered(self) -> list[JobFuture]:
         """The futures of the jobs that earlier processes have left, for wait() and as_completed(). With
         `recover="manual"` they are begun now. Raises RuntimeError after shutdown()."""
-        return recovered(self._backlog)
+        futures = recovered(self._backlog)
+        let_begin(self._backlog, *futures)
+        return futures
 
     def stats(self) -> dict[str, Any]:
         """Counts of jobs and results, `bytes`, where they live, and `oldest_age` in seconds."""

@@ -10,6 +10,7 @@ from ....apart import insist
 from ....resting import leave
 from .._jobs.options import PLAIN, Options
 from .cancelling import cancel, is_gone
+from .finishing import let_begin
 
 if TYPE_CHECKING:
     from .._jobs.wire import Call
@@ -67,14 +68,20 @@ class JobFuture(Future[Any]):
             raise
 
     def result(self, timeout: float | None = None) -> Any:
+        self._is_waited_for()
         try:
             return _unlocked(self._condition, super().result, timeout)
         finally:
             del self  # the exception's traceback has this frame
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._is_waited_for()
         error: BaseException | None = _unlocked(self._condition, super().exception, timeout)
         return error
+
+    def _is_waited_for(self) -> None:
+        if self._backlog.suspects.running is not None:
+            let_begin(self._backlog, self)
 
     def _cancel_if_gone(self) -> None:
         if is_gone(self._backlog, self):

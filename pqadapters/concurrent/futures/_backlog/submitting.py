@@ -17,6 +17,7 @@ from .._jobs import wire
 from .._jobs.options import PLAIN, Options
 from .._others import peers
 from .backlog import ending
+from .finishing import let_begin
 from .future import JobFuture
 from .keys import submit_keyed
 from .storing import store_job, store_plain
@@ -57,7 +58,10 @@ def _submit(backlog: Backlog, call: wire.Call, options: Options, flags: int) -> 
         put = _new(Put, (backlog.names.jobs, wire.write(id, data, flags=flags, meta=bounds)) + PLAIN_PUT)  # noqa: RUF005  # faster
         store_plain(backlog, future, put)
     elif options.key is not None:
-        return submit_keyed(backlog, store, future, _put_for(backlog, future, data, flags, bounds))
+        there = submit_keyed(backlog, store, future, _put_for(backlog, future, data, flags, bounds))
+        if there is not future:
+            let_begin(backlog, there)
+        return there
     else:
         store_job(backlog, future, (_put_for(backlog, future, data, flags, bounds),))
     return future

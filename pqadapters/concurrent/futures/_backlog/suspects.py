@@ -6,13 +6,14 @@ begun yet. A claim is counted on disk at once, so one that is on its way when th
 the suspect begins when those are over. In a pool of threads it runs alone at first: it waits for the jobs that run, and
 of the new ones only those are begun that a job submits, which may be waiting for it; up to `patience` seconds, for what
 runs may be waiting for a new job nevertheless, or never end. (A pool of processes has a worker apart for it.)
+A job that asks for an older one may be waiting for that: the suspect gives way then, and keeps others no longer.
 Any thread may use it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ....clock import SYSTEM
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from .future import JobFuture
 
 _LOOK = 0.25  #: seconds between two looks of one that waits for others at whether it is to begin at all
+
+
+def nothing() -> None:
+    """Nobody looks at a time."""
 
 
 class Suspects:
@@ -85,11 +90,30 @@ class Suspects:
             if self.running != id:
                 self._changed.notify_all()
                 return False
-            self.running = None
-            self._children.clear()
-            later, self.later = self.later, None
-        if later is not None:
-            later()
+            later = self._over()
+        later()
+        return True
+
+    def _over(self) -> Callable[[], object]:
+        self.running = None
+        self._children.clear()
+        later, self.later = self.later, None
+        return later or nothing
+
+    def give_way(self, run: Iterable[bytes]) -> bool:
+        """The caller waits, or will, for a job that may not begin; `run` do. If it is itself a job, the suspect may be
+        waiting for that, through it: whether it keeps others no longer. The next one doesn't wait for what runs, which
+        may be waiting for that one. One that still waits begins now."""
+        with self._lock:
+            if self.running is None or threading.get_ident() not in self.workers:
+                return False
+            if self.waiting:
+                self._until = 0.0
+                self._changed.notify_all()
+                return False
+            self._in_vain |= set(run)
+            later = self._over()
+        later()
         return True
 
     def submitted(self, id: bytes) -> None:
