@@ -97,12 +97,12 @@ def test_what_those_submit_that_it_waits_for_runs_while_it_waits(make: Make) -> 
 
 def test_what_one_waited_for_in_vain_the_next_one_does_not_wait_for(make: Make) -> None:
     """Beside a job that never ends each of them waited, and new jobs with it."""
-    suspects = make()._backlog.suspects
-    runs: dict[bytes, object] = {b"endless": None}
+    suspects = Suspects({b"endless": None})
+    suspects.patience = tickets._PATIENCE
     for id in (b"a", b"b"):
         assert suspects.begin(id)
         suspects._until = 0.0 if id == b"a" else suspects._until
-        assert suspects.wait_until_alone(lambda: runs, lambda: pytest.fail("it waits"))
+        assert suspects.wait_until_alone(lambda: pytest.fail("it waits"))
         suspects.end(id)
 
 

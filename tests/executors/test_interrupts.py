@@ -407,7 +407,7 @@ def test_a_shutdown_that_is_interrupted_at_its_end(
         patch.setattr(_closing, "sweep", interrupt)
         with pytest.raises(KeyboardInterrupt):
             executor.shutdown()
-    returning._look(weakref.ref(executor._backlog))
+    returning.look(weakref.ref(executor._backlog))
     returning._back(executor._backlog, b"an id")
     Task(executor.shutdown, patience=work.PATIENCE).result()
 

@@ -196,7 +196,7 @@ def test_arguments_that_cant_be_loaded_park_the_job(make: Make, why: str) -> Non
 def test_a_program_that_is_still_defining_its_functions_isnt_robbed_of_its_jobs(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._LATER", 0.25)  # else 5 seconds
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading.LATER", 0.25)  # else 5 seconds
     with monkeypatch.context() as patch:
         patch.setattr(work.note, "__qualname__", "late")
         patch.setattr(work, "late", work.note, raising=False)
@@ -212,7 +212,7 @@ def test_a_function_that_is_missing_is_left_to_others_by_who_shuts_down(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A short program of the old version parked what a newer one had left within that hour: its shutdown() came."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._LATER", 0.01)  # or it waits for 5 seconds
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading.LATER", 0.01)  # or it waits for 5 seconds
     with monkeypatch.context() as patch:
         patch.setattr(work.note, "__qualname__", "newer")
         patch.setattr(work, "newer", work.note, raising=False)

@@ -37,7 +37,7 @@ def make_suspects(make: Make, attempts: int = 1) -> None:
 
 
 def test_one_at_a_time() -> None:
-    suspects = Suspects()
+    suspects = Suspects({})
     assert suspects.enter("one")
     assert suspects.begin(b"a")
     suspects.leave("one")
@@ -66,7 +66,7 @@ def _begins(suspects: Suspects) -> threading.Event:
 
 
 def test_it_begins_when_claims_on_their_way_are_decided() -> None:
-    suspects = Suspects()
+    suspects = Suspects({})
     suspects.enter("claim")
     begun = _begins(suspects)
     assert not begun.is_set()
@@ -77,7 +77,7 @@ def test_it_begins_when_claims_on_their_way_are_decided() -> None:
 def test_who_claims_in_the_middle_of_a_claim_of_its_thread_ends_only_its_own() -> None:
     """A signal handler or finalizer that submits to a pool of processes. A suspect of another thread began beside what
     its thread had claimed, and hadn't begun."""
-    suspects = Suspects()
+    suspects = Suspects({})
     for claim in ("claim", "a handler's"):
         suspects.enter(claim)
     suspects.leave("a handler's")
@@ -88,7 +88,7 @@ def test_who_claims_in_the_middle_of_a_claim_of_its_thread_ends_only_its_own() -
 
 
 def test_a_suspect_does_not_wait_for_claims_of_its_own_thread() -> None:
-    suspects = Suspects()
+    suspects = Suspects({})
     suspects.enter("claim")
     suspects.enter("a handler's")
     assert suspects.begin(b"a")
@@ -128,7 +128,7 @@ def test_who_was_kept_off_by_one_that_has_ended_since_looks_for_all_again(make: 
 
 
 def test_jobs_that_were_never_begun_may_run_beside_it() -> None:
-    suspects = Suspects()
+    suspects = Suspects({})
     new: Any = SimpleNamespace(attempts=0)
     old: Any = SimpleNamespace(attempts=1)
     assert suspects.allow(old)

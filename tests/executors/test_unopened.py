@@ -100,7 +100,7 @@ def test_a_function_that_the_worker_alone_lacks_is_looked_for_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers that were forked before a module was changed have the old one."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading._LATER", 0.25)  # else 5 seconds
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.loading.LATER", 0.25)  # else 5 seconds
     job = _left(place, work.only_in, 7)
     with ProcessPoolExecutor(1, recover="manual", **place) as executor:
         executor.submit(work.lose_only_in).result(work.PATIENCE)

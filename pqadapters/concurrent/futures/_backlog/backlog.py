@@ -45,10 +45,11 @@ from .._jobs.place import Place
 from .._jobs.sealing import Sealing
 from .._jobs.words import Recover
 from .._others import peers
+from . import suspects
 from .ahead import Ahead
 from .clock import call_in
 from .future import JobFuture
-from .returning import expect_soon
+from .returning import expect_soon, look
 from .suspects import Suspects
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Backlog:
         self._looking = 0  #: threads that look for them just now, with `recovering` not set meanwhile
         self._looks = threading.RLock()  #: of both, for a moment
         self.ranked = self.tombs = False
-        self.suspects = Suspects()
+        self.suspects = Suspects(self.running, partial(look, weakref.ref(self)))
         self.delayed: dict[bytes, list[Callable[[], object]]] = {}  #: by the clock; what takes that back
         self.closing = self.stopped = self.closed = False
         self.left = False  #: by a signal handler
@@ -372,6 +373,7 @@ class Backlog:
             store = self._store
         if self.forked:
             return
+        self.suspects.close()
         for id in list(self.delayed):
             self.not_due(id)
         self.let_go_of_attached()
@@ -425,13 +427,14 @@ def _close_all() -> None:
 
 def _begin_again() -> None:
     """In a forked child: the threads that held the locks are the parent's."""
+    suspects.begin_again()
     for backlog in living(_all):
         backlog.lock, backlog.attaching, backlog.forked = threading.RLock(), threading.RLock(), True
         backlog._opening, backlog._openers = threading.Lock(), set()
         backlog.live.clear()
         backlog.running.clear()
         backlog.ahead.forget()
-        backlog.suspects = Suspects()
+        backlog.suspects = Suspects(backlog.running, partial(look, weakref.ref(backlog)))
         # What tickets and calls wait on is bound to the old lock, and none of them is here.
         backlog.added, backlog.idle = bool, lambda: True
         backlog.changed = backlog.ended = backlog.takes_time = nothing

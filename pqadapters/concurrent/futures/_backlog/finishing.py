@@ -290,37 +290,28 @@ def _let_go(backlog: Backlog, future: JobFuture) -> None:
         waits = backlog.running.pop(future._id, None) is None and backlog.live.pop(future._id, None) is not None
     if waits:
         backlog.less()  # its worker was killed just now, and it was to be begun again
-    if backlog.suspects.running is not None:
+    if backlog.suspects.all_running:
         let_go_of_suspect(backlog, future._id)
 
 
 def let_go_of_suspect(backlog: Backlog, id: bytes) -> None:
     """A job runs no more, or not yet; should others have waited for that, they are looked for."""
     if backlog.suspects.end(id):
-        _look_for_others(backlog)
+        backlog.recovering = True
+        backlog.added()
 
 
 def let_begin(backlog: Backlog, *futures: JobFuture) -> None:
     """The caller was given these, of jobs that were there before, or waits for one of them. Where it is itself a job,
     one on its last attempt no longer keeps them from beginning: it may be the caller, or wait for that."""
-    suspects = backlog.suspects
-    if suspects.running is None or all(future.done() or _may_begin(backlog, future) for future in futures):
-        return
-    if suspects.give_way(list(backlog.running)):
-        _look_for_others(backlog)
+    if backlog.suspects.all_running and not all(future.done() or _may_begin(backlog, future) for future in futures):
+        backlog.suspects.give_way()
 
 
 def _may_begin(backlog: Backlog, future: JobFuture) -> bool:
     """Whether it runs already, or may beside one on its last attempt."""
-    id, suspects = future._id, backlog.suspects
-    if id in backlog.running:
-        return True
-    return id in backlog.live and suspects.allow(future) and (not suspects.is_waited_for() or id in suspects.children())
-
-
-def _look_for_others(backlog: Backlog) -> None:
-    backlog.recovering = True
-    backlog.added()
+    id = future._id
+    return id in backlog.running or (id in backlog.live and backlog.suspects.allow_soon(future))
 
 
 def _tell(backlog: Backlog, future: JobFuture, error: BaseException) -> None:

@@ -80,7 +80,7 @@ class JobFuture(Future[Any]):
         return error
 
     def _is_waited_for(self) -> None:
-        if self._backlog.suspects.running is not None:
+        if self._backlog.suspects.all_running:
             let_begin(self._backlog, self)
 
     def _cancel_if_gone(self) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = telling.logger("pqadapters.executor")
 _HOUR = 3600.0
 _PATIENCE = 10.0  #: seconds from the executor's making on in which the program may still be defining its functions
-SOON, _LATER = 0.25, 5.0  #: seconds until a job that can't be run yet is looked at again
+SOON, LATER = 0.25, 5.0  #: seconds until a job that can't be run yet is looked at again
 
 
 class Started(NamedTuple):
@@ -142,10 +142,10 @@ def _leave_aside(
     if future is not None and future._id in backlog.running and wait_again(backlog, future, claim.attempt):
         backlog.recovering = backlog.suspects.end(future._id) or backlog.recovering
     if elsewhere:  # at once, for who has the function; we aren't in the way for a while
-        backlog.modest_until = SYSTEM.monotonic() + _LATER
+        backlog.modest_until = SYSTEM.monotonic() + LATER
         put_back(backlog, claim, 0.0)
     else:
-        put_back(backlog, claim, _LATER if backlog.shared else SOON, awaited=not backlog.closing)
+        put_back(backlog, claim, LATER if backlog.shared else SOON, awaited=not backlog.closing)
         if backlog.shared and not not_ours:
             _tell_of_waiting(backlog, claim, why)
 

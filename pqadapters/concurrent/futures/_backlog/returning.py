@@ -58,13 +58,13 @@ def _back(backlog: Backlog, id: bytes) -> None:
             call_in(_AGAIN, partial(_back, backlog, id))
 
 
-def look_later(backlog: Backlog, seconds: float | None = None) -> Callable[[], object]:
-    """No job could be claimed, since the store failed (a full disk), or since one that runs is waited for: that may be
-    over in a moment. What this returns takes it back."""
-    return call_in(_AGAIN if seconds is None else seconds, partial(_look, weakref.ref(backlog)))
+def look_later(backlog: Backlog) -> None:
+    """No job could be claimed, since the store failed (a full disk): that may be over in a moment."""
+    call_in(_AGAIN, partial(look, weakref.ref(backlog)))
 
 
-def _look(ref: weakref.ref[Backlog]) -> None:
+def look(ref: weakref.ref[Backlog]) -> None:
+    """Others than ours may be ready, too."""
     backlog = ref()
     if backlog is not None and not (backlog.closed or backlog.stopped):
         backlog.recovering = backlog.recovering or backlog.foreign

@@ -23,9 +23,9 @@ from .._others import peers
 from .cancelling import withdraw
 from .finishing import drop, let_go_of_suspect, park
 from .future import JobFuture
-from .loading import SOON, Started, lives, loaded
+from .loading import LATER, SOON, Started, lives, loaded
 from .refusals import try_later, undo_claim
-from .returning import find_moved, look_later, put_back, wait_again
+from .returning import find_moved, put_back, wait_again
 
 if TYPE_CHECKING:
     from ....store import Claim
@@ -295,7 +295,7 @@ def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int
         suspects.end(id)
     if future is not None:
         wait_again(backlog, future)
-    put_back(backlog, claim, 0.0 if backlog.stopped else SOON)
+    put_back(backlog, claim, 0.0 if backlog.stopped else min(max(SOON, suspects.age()), LATER))
     if backlog.stopped:
         backlog.leave()  # nobody begins it here any more
     return False
@@ -304,12 +304,11 @@ def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int
 def _waits_until_alone(backlog: Backlog) -> bool:
     """Whether it is to be begun then."""
     suspects = backlog.suspects
-    suspects.later = look_later(backlog, suspects.patience)  # for new jobs, should it take longer
     try:
         suspects.waiting = 1
         if backlog.running and backlog.live:
             backlog.added()  # a job may have submitted one just now, and counted on this thread
-        return suspects.wait_until_alone(lambda: backlog.running, lambda: backlog.stopped)
+        return suspects.wait_until_alone(lambda: backlog.stopped)
     finally:
         suspects.waiting = 0
 

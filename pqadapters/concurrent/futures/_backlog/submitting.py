@@ -52,7 +52,7 @@ def _submit(backlog: Backlog, call: wire.Call, options: Options, flags: int) -> 
         call = backlog.opened(data)[0]  # the standard library would not give it to a worker
     data = backlog.sealing.close(data)
     future = JobFuture(backlog, id, call, options)
-    if backlog.suspects.running is not None:
+    if backlog.suspects.all_running:
         backlog.suspects.submitted(id)
     if options is PLAIN and not (backlog.ranked or backlog.settings.max_pending or backlog.settings.max_bytes):
         put = _new(Put, (backlog.names.jobs, wire.write(id, data, flags=flags, meta=bounds)) + PLAIN_PUT)  # noqa: RUF005  # faster
