@@ -18,6 +18,7 @@ from ..logging.sinks import eventually
 from ..segment.programs import forked
 from . import work
 from .harness import App
+from .test_alone import ran_in
 from .test_left_behind import end
 from .test_suspects import make_suspects
 
@@ -237,11 +238,4 @@ if __name__ == "__main__":
 def test_a_job_outlives_a_poisonous_one_of_another_executor(anew: bool, tmp_path: Path) -> None:
     """It was interrupted each time, and parked for that."""
     app = App(tmp_path, TWO.replace("ANEW", str(anew)))
-    ran: list[str] = []
-    for start in range(4):
-        with app.start(str(start)) as run:
-            assert run.process.stdout is not None
-            run.said += [line.rstrip("\n") for line in run.process.stdout]
-            run.process.wait()
-            ran += run.words("ran")
-    assert ran == ["1"]
+    assert ran_in(app, 4) == ["1"]
