@@ -217,13 +217,15 @@ class Disk:
         finally:
             self.close(fd)
 
-    def write_file(self, path: str, data: bytes) -> None:
-        """All of a file, synced; it is made if it is missing."""
+    def write_file(self, path: str, data: bytes, *, sync: bool = True) -> None:
+        """All of a file, and by default synced; it is made if it is missing."""
         fd = self.open(path, create=True)
         try:
-            self.truncate(fd, 0)
+            if self.size(fd):  # else ext4 writes it out at once, where it isn't synced, too
+                self.truncate(fd, 0)
             self.write(fd, data, 0)
-            self.sync(fd)
+            if sync:
+                self.sync(fd)
         finally:
             self.close(fd)
 

@@ -196,6 +196,7 @@ def test_power_cuts_while_an_empty_slot_goes(tmp_path: Path, caplog: pytest.LogC
     slots._disk = disk
     slot = slots.take()
     slot.store.commit(*(put("done".ljust(700), 999) for _ in range(18)))
+    slot.store.checkpoint()
     slot.store.commit(*map(Ack, slot.store.claim(QUEUE, limit=18)))
     done = len(disk.changes)
     slots.leave(slot, empty=True)

@@ -133,6 +133,29 @@ def test_a_crash_while_a_full_disk_moves_what_little_is_live(
             check(player, fates, state, ruins)
 
 
+@durabilities
+def test_power_cuts_in_and_behind_the_close_of_short_programs(
+    durability: Durability, tmp_path: Path, in_memory: Path
+) -> None:
+    """The checkpoint that each leaves to the next one isn't synced, nor is the mark behind the log."""
+    os.mkdir(tmp_path / "store")
+    disk, rng = FaultyDisk(str(tmp_path / "store")), random.Random(9)
+    store = partial(SegmentStore, tmp_path / "store", durability=durability, disk=disk, segment_bytes=1 << 16)
+    player, ends = Player(disk, store, power=durability is POWER), [0]
+    for puts, acks in ((30, 30), (3, 0), (27, 30), (2, 1), (0, 1)):  # some of them leave nothing, and begin a segment
+        player.put(puts, size=900)
+        player.commit(*(Ack(claim, lazy=True) for claim in player.claim(acks))) if acks else None
+        begin = len(disk.actions)
+        player.reopen()
+        ends += range(begin, len(disk.actions) + 1)
+    assert sum(action.target == "checkpoint" for action in disk.actions) > 4
+    ruins = Ruins(in_memory / "ruins")
+    for crash in ends:
+        fates = player.fates(crash, power_cut=True)
+        for state in distinct(Snapshot(disk, crash).power_cut(rng, 1)):
+            check(player, fates, state, ruins)
+
+
 def test_i1_a_power_cut_behind_a_process_that_died_before_it_had_synced_a_name(tmp_path: Path, in_memory: Path) -> None:
     """The next process finds a segment, and writes to it: the name may be in memory alone."""
     os.mkdir(tmp_path / "store")

@@ -262,6 +262,39 @@ def test_an_emptied_store_is_opened_by_its_checkpoint(tmp_path: Path, caplog: py
     assert not caplog.messages
 
 
+class AwaitedDisk(ScratchDisk):
+    """Counts how often somebody waits for it."""
+
+    synced = 0
+
+    def sync(self, fd: int) -> None:
+        self.synced += 1
+
+    def sync_directory(self, path: str, fd: int | None = None) -> None:
+        self.synced += 1
+
+
+@pytest.mark.parametrize("count", [3, 300])
+@pytest.mark.parametrize("how", ["close", "exit"])
+def test_the_end_of_a_program_waits_for_the_disk_once(how: str, count: int, tmp_path: Path) -> None:
+    """For what was written. The checkpoint and the mark are shortcuts: the system has its time for them."""
+    store = SegmentStore(tmp_path, durability="process", max_lag=1000.0, disk=(disk := AwaitedDisk()))
+    for _ in range(count):
+        store.commit(Put("q", b"x" * 100))
+    before = disk.synced
+    store._core.end() if how == "exit" else store.close()
+    assert disk.synced - before == 1
+    assert (tmp_path / "checkpoint").exists()
+
+
+def test_files_that_no_checkpoint_names_go_without_one(tmp_path: Path) -> None:
+    with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=(disk := TrimmedDisk())) as store:
+        _fill_and_empty(store)
+        store.commit(Put("q", b"x"))
+        assert (_names(tmp_path)[0] > "0000000000000002", disk.saved) == (True, 0)
+    assert disk.saved == 1
+
+
 class NarrowDisk(TrimmedDisk):
     """Has no room for another segment until one was made shorter."""
 

@@ -41,8 +41,9 @@ _VERSION = 1
 _HEAD = struct.Struct("<8sHI")
 
 
-def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
-    """Write the checkpoint of a log that is synced; `keep` are the segments that stay. Its size in bytes.
+def write(log: Log, catalog: Catalog, keep: list[Segment], *, sync: bool) -> int:
+    """Write the checkpoint of a log that is synced; `keep` are the segments that stay. Its size in bytes. Without
+    `sync` it is on the disk in the system's own time, for whoever doesn't rely on its being there.
 
     Raises OSError, and the old checkpoint is as it was then; StorePoisoned.
     """
@@ -50,12 +51,13 @@ def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
     data = _encode(log, catalog, keep)
     path = os.path.join(log.directory, CHECKPOINT)
     try:
-        log.disk.write_file(path + ".tmp", data)
+        log.disk.write_file(path + ".tmp", data, sync=sync)
     except BaseException:
         with contextlib.suppress(OSError):
             log.disk.unlink(path + ".tmp")
         raise
-    with log.changing_names():
+    log.has_checkpoint = True
+    with log.changing_names() if sync else contextlib.nullcontext():
         log.disk.rename(path + ".tmp", path)
     return len(data)
 
@@ -65,6 +67,7 @@ def remove(log: Log) -> None:
     with SuppressRefusals(FileNotFoundError), log.changing_names():
         log.check_place()
         log.disk.unlink(os.path.join(log.directory, CHECKPOINT))
+    log.has_checkpoint = False
 
 
 def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:

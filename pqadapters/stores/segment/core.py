@@ -342,9 +342,9 @@ class Core:
         except OSError as error:
             raise self.log.refused(error, "read") from error
 
-    def _save_locked(self) -> None:
+    def _save_locked(self, *, sync: bool = True) -> None:
         self.log.sync_here()
-        space.save(self.log, self.catalog, self.log.segments)
+        space.save(self.log, self.catalog, self.log.segments, sync=sync)
 
     def _collapse_locked(self) -> None:
         """A store that is empty, or as good as that, is as small as a new one."""
@@ -358,17 +358,18 @@ class Core:
                 self._rewrite_locked()
                 space.drop_dead(log, self.catalog)
 
-    def checkpoint_locked(self) -> None:
-        """Sync everything, give back all the space there is to give, write a checkpoint."""
+    def checkpoint_locked(self, *, sync: bool = True) -> None:
+        """Sync everything, give back all the space there is to give, write a checkpoint. Without `sync` that shortcut,
+        and what `trim` does, is on the disk in the system's own time: a power cut may take it, and nothing else."""
         self.log.saved = None  # what isn't in the log may have changed since, as how often a record was claimed
         self._collapse_locked()
         with SuppressRefusals():  # a full disk has no room for that
             self._clean_locked()
         space.drop_dead(self.log, self.catalog)
         if self.log.saved is None or self.log.saved[:2] != (self.log.next, self.log.segments):
-            self._save_locked()
+            self._save_locked(sync=sync)
         if space.as_good_as_empty(self.log, self.catalog):
-            self.log.trim()  # of what is synced: a sync that fails there is passed over
+            self.log.trim(sync=sync)  # of what is synced: a sync that fails there is passed over
 
     # Handles
 
@@ -429,8 +430,8 @@ class Core:
     def _tidy_up_locked(self) -> None:
         self.inside = True
         try:
-            self.checkpoint_locked()
-            self.log.trim()
+            self.checkpoint_locked(sync=False)
+            self.log.trim(sync=False)
         finally:
             self.leave_locked()
 
@@ -459,7 +460,7 @@ class Core:
             self.syncer.stop()
         try:
             if self.log.trouble is None and not self.log.is_removed:
-                self.checkpoint_locked()
+                self.checkpoint_locked(sync=False)
         except Exception as error:
             logger.warning("%s: closed without a checkpoint (%s); nothing acknowledged is lost", self.directory, error)
         finally:

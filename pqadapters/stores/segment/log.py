@@ -48,6 +48,7 @@ class Log(Files):
         self._full_at: int | None = None  #: where in the log that was so for the last time
         self._checkpointed = 0  #: where in the log the last checkpoint was written
         self.saved: tuple[int, list[Segment], int] | None = None  #: the next id and the segments it speaks of, its size
+        self.has_checkpoint = True  #: whether one may be on the disk, be it of no use
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
@@ -393,7 +394,7 @@ class Log(Files):
             except OSError as error:
                 raise self.refused(error, "give back space in") from error
 
-    def trim(self) -> None:
+    def trim(self, *, sync: bool) -> None:
         """Give back the tail's room beyond its end, the reserve aside. The next put makes room again."""
         tail = self.tail
         is_done = self.put_room == self.ack_room == tail.end and not self._torn  # it was, just now
@@ -405,9 +406,10 @@ class Log(Files):
                 self.put_room = self.ack_room = tail.end
                 self.disk.truncate(tail.fd, self._allocated)
                 self._torn = 0
-                self.disk.sync(tail.fd)
+                if sync:
+                    self.disk.sync(tail.fd)
 
     def close(self) -> None:
         """Give back the tail's room beyond its end, the reserve aside, and close all files."""
-        self.trim()
+        self.trim(sync=False)
         self.close_files()

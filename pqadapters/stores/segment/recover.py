@@ -22,7 +22,7 @@ from ...store import Damage
 from .._directory import refused
 from .._disk import Disk, open_file
 from . import checkpoint, format
-from .directory import remove_leftovers, segment_files
+from .directory import CHECKPOINT, remove_leftovers, segment_files
 from .files import NO_SPACE
 from .heal import pad, quarantine, was_put_aside
 from .log import Log
@@ -96,7 +96,9 @@ class _Recovery:
         self._log.close_files()
 
     def _new_log(self) -> Log:
-        return Log(self._directory, self._disk, self._store, self._segment_bytes, self._clock)
+        log = Log(self._directory, self._disk, self._store, self._segment_bytes, self._clock)
+        log.has_checkpoint = os.path.lexists(os.path.join(self._directory, CHECKPOINT))
+        return log
 
     def run(self) -> tuple[Log, list[Damage]]:
         remove_leftovers(self._directory, self._disk)

@@ -203,20 +203,22 @@ def _name(catalog: Catalog, number: int) -> bytes:
 
 
 def drop_dead(log: Log, catalog: Catalog) -> None:
-    """Remove the dead segments at the front, once a checkpoint that doesn't need them is on the disk."""
+    """Remove the dead segments at the front, once a checkpoint that doesn't need them is on the disk, or none is."""
     dead = log.dead
     if dead:
         log.sync_here()
-        save(log, catalog, log.segments[len(dead) :])
+        if log.has_checkpoint:
+            save(log, catalog, log.segments[len(dead) :])
         log.drop(dead)
 
 
-def save(log: Log, catalog: Catalog, keep: list[Segment]) -> None:
-    """Write a checkpoint of a synced log; on a full disk go without one. Raises DiskError, StorePoisoned."""
+def save(log: Log, catalog: Catalog, keep: list[Segment], *, sync: bool = True) -> None:
+    """Write a checkpoint of a synced log; on a full disk go without one. `sync` is `checkpoint.write`'s. Raises
+    DiskError, StorePoisoned."""
     log.checkpointed()
     log.saved = None
     try:
-        log.saved = log.next, keep, checkpoint.write(log, catalog, keep)
+        log.saved = log.next, keep, checkpoint.write(log, catalog, keep, sync=sync)
     except OSError as error:
         check_refusal(error)
         try:
