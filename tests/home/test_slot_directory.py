@@ -240,4 +240,4 @@ def test_a_note_is_on_the_disk_before_it_has_its_name(place: Path) -> None:
     slots = open_slots(place, disk := FaultyDisk(str(place)))
     slots.add_to_note({"ack": "next"})
     done = [action.kind for action in disk.actions if action.name == "note.tmp" or action.kind == "sync_directory"]
-    assert done == ["create", "truncate", "write", "sync", "rename", "sync_directory"]
+    assert done == ["create", "write", "sync", "rename", "sync_directory"]

@@ -157,7 +157,7 @@ class Acks(Stock):
         entries = take()
         try:
             if entries:
-                self._ack_handed([Ack(claim, lazy=True) for _, claim, _ in entries])
+                self._ack_handed([_new(Ack, (claim, True)) for _, claim, _ in entries])
         except BaseException:  # what was done nevertheless is passed over when it comes again
             self._restore(entries)
             raise
