@@ -190,3 +190,14 @@ def test_the_exceptions_are_the_standard_librarys() -> None:
     assert durable.Full is queue.Full
     if sys.version_info >= (3, 13):
         assert durable.ShutDown is queue.ShutDown
+
+
+@pytest.mark.filterwarnings("ignore::pqadapters.errors.NotDurableWarning")
+@pytest.mark.parametrize("where", ["Home", "Segment"])
+def test_a_simple_queue_loses_its_references_to_objects_that_it_keeps_in_memory(where: str) -> None:
+    """As `run` makes them. They are nobody's to be given again, and no task_done() will say that they are done."""
+    case: Any = unittest.TestCase()
+    with durable.SimpleQueue[Any](volatile="warn", **PLACES[where](case)) as case.q:
+        theirs.BaseSimpleQueueTest.test_references(case)
+        assert (case.q.stats()["unfinished"], case.q.stats()["held"]) == (0, 0)
+    case.doCleanups()

@@ -11,11 +11,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from pqadapters import live
-from pqadapters.errors import NotDurableWarning, NotSerializable, ShutDown
+from pqadapters.errors import DiskError, NotDurableWarning, NotSerializable, ShutDown
 from pqadapters.stdlib.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, SimpleQueue
 
 from .conftest import Place
@@ -343,7 +344,23 @@ def test_a_simple_queue_lets_go_of_objects(place: Place) -> None:
     q.get()
     q.get()
     gc.collect()
-    assert [ref() is None for ref in gone] == [True, False]
+    assert [ref() is None for ref in gone] == [True, True]
+    assert (q.stats()["claimed"], q.stats()["held"]) == (0, 0)
+
+
+def test_a_simple_queue_lets_go_of_an_object_later_where_its_store_refuses(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q = keeping(place, SimpleQueue)
+    gone = [weakref.ref(item) for item in put_some(q, 2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(q._line, "commit", Mock(side_effect=DiskError(28, "full", "there")))
+        assert type(q.get()) is Unpicklable
+        gc.collect()
+        assert (gone[0]() is None, q.stats()["held"]) == (False, 1)
+    q.get()
+    gc.collect()
+    assert ([ref() is None for ref in gone], q.stats()["held"]) == ([True, True], 0)
 
 
 def test_a_dead_letter_keeps_its_object_and_so_does_the_record_that_comes_of_it(place: Place) -> None:

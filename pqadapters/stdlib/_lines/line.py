@@ -194,7 +194,10 @@ class Line(Acks):
                         if self._hand_out([(claim, item)], own if lent is None else lent, lent):
                             return item
                     else:
-                        own[claim[1]] = claim, item if self.keep_items else None
+                        if self.keep_items:
+                            own[claim[1]] = claim, item
+                        elif not (self.objects.meeting and self._let_go(claim)):
+                            own[claim[1]] = claim, None
                         if self.policy is _AUTO:
                             self.fetched += weight(claim)
                         return item
@@ -336,6 +339,17 @@ class Line(Acks):
         if self.suspects > 0:
             self._watch(taken)
         return taken
+
+    def _let_go(self, claim: Claim) -> bool:
+        """Whether what was handed out is done: an object in memory alone, which nobody can say to be done, and which
+        comes again to nobody. It lasts as long as its user keeps it then, as the standard library's."""
+        try:
+            if live.is_live(claim.payload):
+                self.commit(Ack(claim, lazy=True))
+                return True
+        except PqadaptersError:  # it is done later, as any
+            pass
+        return False
 
     def _give_back(self, claims: Sequence[Claim], own: Own) -> None:
         for claim in claims:

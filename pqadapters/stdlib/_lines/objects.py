@@ -2,7 +2,8 @@
 
 Their records (live.py) keep their place in the queue and survive nothing. The very object comes out, in this process,
 of any handle on the store; another process that finds such a record drops it. An object is kept until its record is
-acknowledged, and no longer than the queue that it was put into lives. Any thread may call anything.
+acknowledged (a `SimpleQueue`'s when it is handed out), and no longer than the queue that it was put into lives. Any
+thread may call anything.
 """
 
 from __future__ import annotations
