@@ -33,6 +33,7 @@ from pqadapters.stores.sqlite import SqliteStore
 
 from ..contract.descriptors import open_below
 from ..contract.threads import Task
+from ..crash.promises import die
 from .contents import filled, payloads
 from .programs import running, said
 from .users import USER, as_root, as_user, home_of_user, open_to_all, owners
@@ -88,15 +89,18 @@ def test_the_system_syncs_each_file_and_each_directory(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fsync", noting(os.fsync))
     monkeypatch.setattr(os, "fdatasync", noting(os.fdatasync))
     path = tmp_path / "a" / "q"
-    for places in [(tmp_path, tmp_path / "a", path), (tmp_path / "a", path)]:  # it may have been made, and not synced
+    segment = path / f"{1:016d}.seg"
+    for places in [(tmp_path, tmp_path / "a", path), (tmp_path / "a", path, segment)]:  # made, and perhaps not synced
         synced.clear()
         with SegmentStore(path) as store:
             for place in places:
                 assert any(os.path.samestat(os.stat(place), each) for each in synced), f"{place} was not synced"
             synced.clear()
             store.commit(Put("q", b"1"))
-            segment = os.stat(path / f"{1:016d}.seg")
-            assert any(os.path.samestat(segment, each) for each in synced)
+            assert any(os.path.samestat(os.stat(segment), each) for each in synced)
+        lazy = SegmentStore(path, durability="process", max_lag=1000.0)
+        lazy.commit(Put("q", b"2"))
+        die(lazy)
 
 
 def _make_store(path: Path, disk: Disk) -> None:

@@ -287,6 +287,20 @@ def test_the_end_of_a_program_waits_for_the_disk_once(how: str, count: int, tmp_
     assert (tmp_path / "checkpoint").exists()
 
 
+@pytest.mark.parametrize("count", [0, 3, 300])
+def test_what_a_close_has_left_is_opened_without_waiting_for_the_disk(count: int, tmp_path: Path) -> None:
+    """All of it was synced then, and the mark and the checkpoint say so, each by itself. But for its name, which an
+    earlier program may have made."""
+    for left in ("checkpoint and mark", "mark"):
+        with SegmentStore(tmp_path / left) as store:
+            for _ in range(count):
+                store.commit(Put("q", b"x" * 100))
+        if left == "mark":
+            (tmp_path / left / "checkpoint").unlink()
+        with SegmentStore(tmp_path / left, disk=(disk := AwaitedDisk())) as store:
+            assert (disk.synced, len(list(store.browse("q")))) == (1, count)
+
+
 def test_files_that_no_checkpoint_names_go_without_one(tmp_path: Path) -> None:
     with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=(disk := TrimmedDisk())) as store:
         _fill_and_empty(store)

@@ -86,6 +86,7 @@ class _Recovery:
         self._superseded: list[int] = []
         self._blank: list[str] = []
         self._known = format.DATA  #: up to where the tail is known to be on the disk
+        self._is_clean = False  #: whether all of it is, and nothing behind it, as a close leaves it
         self._headers_by_number = self._headers()
         self._store = self._store_id(self._headers_by_number)
         if self._saved is not None and self._saved.store != self._store:
@@ -210,6 +211,7 @@ class _Recovery:
         marked = max(start, self._marked(number, data, found))
         if last:
             self._known = max(self._known, marked)
+            self._is_clean = found.rest == found.end and marked == self._without_mark(found).end
             found = self._without_mark(found)
         torn = {
             r.start
@@ -358,7 +360,7 @@ class _Recovery:
                 self._disk.unlink(self._files[number])
         if log.segments:
             self._put_tail_right()
-        if not self._skip_lost_numbers():
+        if not (self._skip_lost_numbers() or self._is_clean):
             log.sync_directory()
 
     def _put_tail_right(self) -> None:
@@ -368,7 +370,8 @@ class _Recovery:
         log.open_tail()
         if self._disk.size(log.tail.fd) != log.tail.end:
             self._disk.truncate(log.tail.fd, log.tail.end)
-        self._disk.sync(log.tail.fd)
+        if not self._is_clean:
+            self._disk.sync(log.tail.fd)
         log.reopened()
 
     def _renew(self, tail: Segment) -> None:
