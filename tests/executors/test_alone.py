@@ -126,6 +126,25 @@ def test_what_it_submits_itself_runs_beside_it_and_what_that_submits(make: Make)
     assert future.result(work.PATIENCE) == "inmost"
 
 
+def submit_retried() -> Any:
+    """A job whose own job fails at first, and is waited for."""
+    return _MADE[-1].using(retries=1, backoff=0).submit(fail_once).result(work.PATIENCE)
+
+
+def fail_once() -> str:
+    work.DONE.append("begun")
+    if len(work.DONE) == 1:
+        raise OSError
+    return "tried again"
+
+
+def test_what_it_waits_for_is_tried_again_beside_it(make: Make) -> None:
+    """It was taken for one that had been interrupted, and both waited for ever."""
+    leave_suspect(make, submit_retried)
+    [future] = begin(make, 3).recovered()
+    assert future.result(work.PATIENCE) == "tried again"
+
+
 def test_what_it_waits_for_begins_when_patience_is_over(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may wait for a job that somebody else is to submit."""
     monkeypatch.setattr(tickets, "_PATIENCE", 0.1)

@@ -129,8 +129,8 @@ def test_who_was_kept_off_by_one_that_has_ended_since_looks_for_all_again(make: 
 
 def test_jobs_that_were_never_begun_may_run_beside_it() -> None:
     suspects = Suspects({})
-    new: Any = SimpleNamespace(attempts=0)
-    old: Any = SimpleNamespace(attempts=1)
+    new: Any = SimpleNamespace(_interruptions=0)
+    old: Any = SimpleNamespace(_interruptions=1)
     assert suspects.allow(old)
     suspects.enter("one")
     suspects.begin(b"a")

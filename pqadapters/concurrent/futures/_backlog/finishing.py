@@ -206,6 +206,7 @@ def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None
     with backlog.lock:  # before it is stored: whoever claims it at once finds its future, and runs it in that
         if not is_held(backlog, started):
             raise LeaseLost(f"job {_name(future)} has run out of time")
+        future._failures = failures
         home = peers.wait_at_home(backlog, future)
     store = partial(_store_next_try, backlog, home, future, claim, failures, pause)
     try:

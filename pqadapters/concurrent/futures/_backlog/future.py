@@ -35,6 +35,7 @@ class JobFuture(Future[Any]):
     )
 
     durable = True
+    _failures = 0  #: of its attempts, those that have failed here, and were to be tried again
 
     def __init__(
         self, backlog: Backlog, id: bytes, call: Call | None, options: Options = PLAIN, record: int = 0
@@ -51,6 +52,11 @@ class JobFuture(Future[Any]):
     def job_id(self) -> str:
         """The job's name for good: `executor.future(job_id)` finds it, in this process or after a restart."""
         return self._id.hex()
+
+    @property
+    def _interruptions(self) -> int:
+        """Of one that waits to be begun: how often it was, and came to no end."""
+        return self.attempts - self._failures
 
     def cancel(self) -> bool:
         """Cancel the job if it isn't running or done. Then it is off the disk as well, and stays cancelled after a

@@ -2,8 +2,9 @@
 not, none of the others may take it with them.
 
 While one runs, none of another executor of this process is begun, and in its own nothing else is claimed that may have
-been begun before: only jobs that were submitted here and not begun yet. A claim is counted on disk at once, so one that
-is on its way when the process dies would be blamed, too: the suspect begins when those are over.
+been begun before: only jobs that were submitted here and not begun yet, or have come to an end each time and are tried
+again. A claim is counted on disk at once, so one that is on its way when the process dies would be blamed, too: the
+suspect begins when those are over.
 
 In a pool of threads it runs alone at first: it waits for the jobs that run in this and other pools of threads, and of
 the new ones there only those are begun that a job submits, which may be waiting for it; up to `patience` seconds, for
@@ -195,11 +196,11 @@ class Suspects:
 
     def allow(self, future: JobFuture) -> bool:
         """Whether a job of ours may be claimed now."""
-        return self.running is None or not future.attempts
+        return self.running is None or not future._interruptions
 
     def allow_soon(self, future: JobFuture) -> bool:
         """Whether a job of ours that waits is claimed before the one that runs comes to its end."""
-        return not future.attempts and (not self.is_waited_for() or future._id in self._all.children)
+        return not future._interruptions and (not self.is_waited_for() or future._id in self._all.children)
 
     def children(self) -> list[bytes]:
         """What jobs have submitted since one came."""
