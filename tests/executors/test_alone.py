@@ -279,6 +279,34 @@ def test_one_that_still_waits_for_a_job_begins_where_that_waits_for_one_that_it_
     assert sorted(work.DONE) == ["other", "suspect"]
 
 
+def ask_handed(gate: str, number: int) -> Any:
+    work.hold(gate)
+    return _HANDED[number].result(work.PATIENCE)
+
+
+@pytest.mark.parametrize("asks_before", [False, True])
+def test_one_that_asks_for_what_it_waited_for_in_vain_gives_way(
+    make: Make, monkeypatch: pytest.MonkeyPatch, asks_before: bool
+) -> None:
+    """That may wait for a third one, which the suspect kept: all of them waited for ever."""
+    leave_suspects(make, (ask_handed, "suspect", 0), (work.note, "third"))
+    executor = begin(make, 4)
+    first: Any = executor.submit(ask_handed, "first", 1)
+    work.reached("first")
+    _HANDED[:] = [first, *(executor.future(job.job_id) for job in executor.jobs("pending"))]
+    _HANDED[1:] = _HANDED[-1:]
+    if asks_before:
+        monkeypatch.setattr(executor._backlog.suspects, "patience", 0.1)
+        open_gate("first")
+        assert eventually(lambda: _HANDED[1]._condition._waiters)  # type: ignore[attr-defined]
+    suspect, _ = executor.recovered()
+    if not asks_before:
+        wait_until_it_waits(executor)
+        open_gate("first")
+    open_gate("suspect")
+    assert [future.result(work.PATIENCE) for future in (suspect, first)] == ["third", "third"]
+
+
 def hold_and_ask(gate: str) -> Any:
     work.hold(gate)
     return _HANDED[-1].result(work.PATIENCE)

@@ -310,9 +310,12 @@ def let_begin(backlog: Backlog, *futures: JobFuture) -> None:
 
 
 def _may_begin(backlog: Backlog, future: JobFuture) -> bool:
-    """Whether it runs already, or may beside one on its last attempt."""
-    id = future._id
-    return id in backlog.running or (id in backlog.live and backlog.suspects.allow_soon(future))
+    """Whether it runs already, or may beside one on its last attempt. One that was waited for in vain may itself wait
+    for a job that may not begin: it asked before there was anybody to give way."""
+    id, suspects = future._id, backlog.suspects
+    if id in backlog.running:
+        return id not in suspects.in_vain
+    return id in backlog.live and suspects.allow_soon(future)
 
 
 def _tell(backlog: Backlog, future: JobFuture, error: BaseException) -> None:

@@ -71,7 +71,7 @@ class Suspects:
         self.running: bytes | None = None  #: its job id
         self.all_running = self._all.running  #: not empty while one runs anywhere
         self.patience = 0.0  #: seconds that it waits for others, and others for it
-        self.workers = self._all.workers
+        self.workers, self.in_vain = self._all.workers, self._all.in_vain
         self.waiting = 0  #: 1 while the thread that has one waits for those that run, and looks for no others
         self.is_kept = False  #: something wasn't begun since one of another executor runs
         self._began = 0.0
@@ -112,7 +112,7 @@ class Suspects:
     def wait_until_alone(self, gives_up: Callable[[], object]) -> bool:
         """For who has begun one: wait for the others, while there is patience. False if it is not to begin after all:
         that is looked at while it waits."""
-        in_vain = self._all.in_vain
+        in_vain = self.in_vain
         self._later = call_in(self.patience, self._all.look)  # for new jobs, should it take longer
         with self._lock:
             self.is_kept = True
@@ -173,7 +173,7 @@ class Suspects:
                     each._until = 0.0
                     self._all.changed.notify_all()
                 else:
-                    self._all.in_vain |= each._others()
+                    self.in_vain.update(each._others())
                     each.is_kept = True
                     each._over()
         self._all.look()
