@@ -229,6 +229,10 @@ def by_another_job() -> Any:
     return submit_and_wait(by_key)
 
 
+def by_map() -> Any:
+    return next(_MADE[-1].map(work.call, [by_key]))
+
+
 def by_the_programs_future() -> Any:
     return hold_and_ask("handed over")
 
@@ -239,7 +243,7 @@ def by_its_exception() -> Any:
 
 
 @pytest.mark.parametrize(
-    "outer", [by_key, by_future, by_recovered, by_another_job, by_the_programs_future, by_its_exception]
+    "outer", [by_key, by_future, by_recovered, by_another_job, by_map, by_the_programs_future, by_its_exception]
 )
 def test_one_that_waits_for_another_one_lets_it_begin(make: Make, outer: Any) -> None:
     """Both waited for ever, where one process of two jobs had been killed twice."""

@@ -137,7 +137,10 @@ class DurableExecutor(Executor):
         """A call that runs from memory alone, in the standard library's own way."""
         self._backlog.check()
         fn, args, kwargs = call
-        return self._as_volatile(self._issue(fn, *args, **kwargs))
+        return self._as_volatile(self._issue_volatile(fn, *args, **kwargs))
+
+    def _issue_volatile(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._issue(fn, *args, **kwargs)
 
     @staticmethod
     def _as_volatile(future: Any) -> Future[Any]:

@@ -77,6 +77,9 @@ class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
         tickets.unstored[id(future)] = future
         return future
 
+    def _issue_volatile(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        return self._issue(self._tickets.work_unstored, fn, args, kwargs)
+
     @declared_as(ended)
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, drain: bool = True) -> None:
         """As the standard library's: no more jobs are taken; with `wait`, returns when all are done, those that earlier

@@ -151,6 +151,16 @@ class Tickets:
             self.backlog.ended()
         return True
 
+    def work_unstored(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Another call of the pool's: it may wait for jobs as well."""
+        workers, thread = self.backlog.suspects.workers, threading.get_ident()
+        workers.add(thread)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            workers.discard(thread)
+            del function, args, kwargs  # an exception's traceback has this frame
+
     def _work(self) -> bool:
         """Whether it was the last ticket."""
         backlog, lock = self.backlog, self.backlog.lock
