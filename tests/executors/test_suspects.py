@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from pqadapters.concurrent.futures import JobFuture
-from pqadapters.concurrent.futures._backlog import loading, starting
+from pqadapters.concurrent.futures._backlog import loading, starting, suspects
 from pqadapters.concurrent.futures._backlog.finishing import let_go_of_suspect
 from pqadapters.concurrent.futures._backlog.returning import put_back
 from pqadapters.concurrent.futures._backlog.suspects import Suspects
@@ -92,6 +92,14 @@ def test_a_suspect_does_not_wait_for_claims_of_its_own_thread() -> None:
     suspects.enter("claim")
     suspects.enter("a handler's")
     assert suspects.begin(b"a")
+
+
+def test_one_begins_though_a_claim_stays_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`on_recovered=` waited for it: so did it for that, for ever."""
+    monkeypatch.setattr(suspects, "_CLAIMS", 0.1)
+    some = Suspects({})
+    some.enter("claim")
+    assert _begins(some).wait(work.PATIENCE)
 
 
 def test_none_waits_for_a_claim_that_was_interrupted_twice(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ not, none of the others may take it with them.
 While one runs, none of another executor of this process is begun, and in its own nothing else is claimed that may have
 been begun before: only jobs that were submitted here and not begun yet, or have come to an end each time and are tried
 again. A claim is counted on disk at once, so one that is on its way when the process dies would be blamed, too: the
-suspect begins when those are over.
+suspect begins when those are over, as a rule.
 
 In a pool of threads it runs alone at first: it waits for the jobs that run in this and other pools of threads, and of
 the new ones there only those are begun that a job submits, which may be waiting for it; up to `patience` seconds, for
@@ -28,6 +28,7 @@ from .clock import call_in
 if TYPE_CHECKING:
     from .future import JobFuture
 
+_CLAIMS = 5.0  #: seconds that one waits for claims on their way, of which one may be waiting for it
 _LOOK = 0.25  #: seconds between two looks of one that waits for others at whether it is to begin at all
 
 
@@ -101,7 +102,7 @@ class Suspects:
             self.running, self._began = id, SYSTEM.monotonic()
             self._until = self._began + self.patience
             self.all_running.append(self)
-            self._all.changed.wait_for(lambda: {threading.get_ident()}.issuperset(self._claiming.values()))
+            self._all.changed.wait_for(lambda: {threading.get_ident()}.issuperset(self._claiming.values()), _CLAIMS)
             return True
 
     def age(self) -> float:
