@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,19 @@ def test_one_of_a_pool_of_processes_keeps_no_threads(make_at: Callable[[str], Ma
     assert not old.done()
     (tmp_path / "go").touch()
     left.result(work.PATIENCE)
+    assert old.result(work.PATIENCE) == "old"
+
+
+def test_one_whose_pool_was_broken_before_keeps_no_others(make_at: Callable[[str], Make], tmp_path: Path) -> None:
+    """It ended its worker, and was taken for one that runs until its executor was shut down."""
+    leave(make_at("one"), work.die_at, str(tmp_path / "ledger"))
+    leave(make_at("two"), work.note, "old")
+    one, _ = begin(make_at("one"), kind=ProcessPoolExecutor)
+    assert eventually(lambda: one._backlog.suspects.running is not None)
+    with pytest.raises(BrokenProcessPool):
+        one.submit(work.end_process).result(work.PATIENCE)
+    (tmp_path / "ledger.go").touch()
+    _, [old] = begin(make_at("two"))
     assert old.result(work.PATIENCE) == "old"
 
 

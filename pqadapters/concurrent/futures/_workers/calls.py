@@ -276,6 +276,7 @@ class Calls:
         if never_ran and is_held(backlog, started):
             give_up(backlog, started, at_once=goes_on)
         if not goes_on:
+            backlog.suspects.end(future._id)  # nobody may shut this executor down
             return backlog.break_with(error)
         if never_ran or not wait_again(backlog, future, started.claim.attempt):
             return None  # or it has run out of time, maybe just now, and is over or begun again
