@@ -14,6 +14,7 @@ from pqadapters.concurrent.futures._backlog.starting import next_job
 from pqadapters.concurrent.futures._backlog.suspects import Suspects
 from pqadapters.concurrent.futures._workers import tickets
 
+from ..contract.threads import Task
 from ..logging.sinks import eventually
 from ..segment.programs import forked
 from . import work
@@ -217,6 +218,16 @@ def test_an_executor_that_has_ended_keeps_no_others() -> None:
     one.close()
     assert two.begin(b"b")
     assert looks == [1]
+
+
+def test_whether_one_is_waited_for_is_told_while_another_thread_has_the_lock() -> None:
+    """A finalizer there that ended an executor waited for this one's lock, and who had that for the other: for ever."""
+    one, two = Suspects({}), Suspects({})
+    one.patience = two.patience = work.PATIENCE
+    assert one.begin(b"a")
+    with one._lock:
+        assert Task(two.is_waited_for, patience=work.PATIENCE).result()
+    assert two.is_kept
 
 
 def test_a_forked_child_has_none() -> None:

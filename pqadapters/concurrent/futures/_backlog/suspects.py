@@ -74,7 +74,7 @@ class Suspects:
         self.patience = 0.0  #: seconds that it waits for others, and others for it
         self.workers, self.in_vain = self._all.workers, self._all.in_vain
         self.waiting = 0  #: 1 while the thread that has one waits for those that run, and looks for no others
-        self.is_kept = False  #: something wasn't begun since one of another executor runs
+        self.is_kept = False  #: something may not have been begun since one of another executor runs
         self._began = 0.0
         self._until = 0.0  #: it is waited for until then, by the monotonic clock
         self._later: Callable[[], object] = nothing  #: takes back the look for new jobs at that time
@@ -186,14 +186,13 @@ class Suspects:
             self._all.children.add(id)
 
     def is_waited_for(self) -> bool:
-        """Whether nothing is begun now but what jobs submit."""
+        """Whether nothing is begun now but what jobs submit. Takes no lock: who asks has its executor's, which a
+        finalizer takes that comes in the middle of anything here."""
         if not self.all_running or not self.patience:
             return False
-        with self._lock:  # held until that is noted: the end of the one may come right now
-            now = SYSTEM.monotonic()
-            is_kept = any(now < each._until for each in self.all_running)
-            self.is_kept = self.is_kept or is_kept
-            return is_kept
+        self.is_kept = True  # before the look: the end of the one may come right behind that
+        now = SYSTEM.monotonic()
+        return any(now < each._until for each in list(self.all_running))
 
     def allow(self, future: JobFuture) -> bool:
         """Whether a job of ours may be claimed now."""
