@@ -220,6 +220,22 @@ def test_an_executor_that_has_ended_keeps_no_others() -> None:
     assert looks == [1]
 
 
+def test_one_waits_for_what_others_are_about_to_begin_too() -> None:
+    """Which is claimed, and doesn't run yet; not for what its own thread had in hand."""
+    one, two = Suspects({}), Suspects({})
+    one.patience = two.patience = work.PATIENCE
+    two.enter("its own")
+    Task(lambda: two.enter("claim"), patience=work.PATIENCE).result()
+    assert one.begin(b"a")
+    one._until = 0.0
+    assert one.wait_until_alone(lambda: False)
+    assert one.in_vain == {"claim"}
+    two.leave("claim")
+    assert one.wait_until_alone(lambda: pytest.fail("it waits"))
+    assert one.in_vain == set()
+    one.close()
+
+
 def test_whether_one_is_waited_for_is_told_while_another_thread_has_the_lock() -> None:
     """A finalizer there that ended an executor waited for this one's lock, and who had that for the other: for ever."""
     one, two = Suspects({}), Suspects({})

@@ -23,6 +23,12 @@ from .test_left_behind import leave
 from .test_one_job_two_futures import leave_failing
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits in vain fails the test."""
+    monkeypatch.setattr(suspects, "_CLAIMS", 10 * work.PATIENCE)
+
+
 def leave_suspects(make: Make, *numbers: int) -> None:
     """Jobs that were begun once, and came to no end."""
     leave(make, *((work.note, number) for number in numbers))
