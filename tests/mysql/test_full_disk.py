@@ -21,7 +21,7 @@ from pqadapters.errors import OutcomeUnknown, StoreError, StoreUnreachable
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Ack, Put
 from pqadapters.stores.mysql import MysqlStore
-from pqadapters.stores.mysql.wire import Failed, Wire
+from pqadapters.stores.mysql.wire import Answer, Failed, Wire
 from tests.segment.programs import PATIENCE
 
 from .server import Server, need_server
@@ -160,3 +160,32 @@ def test_the_servers_words_for_it_say_what_to_do(url: str, monkeypatch: pytest.M
         assert (queue.qsize(), queue.get()) == (1, 2)
     finally:
         queue.close()
+
+
+def test_a_server_that_waits_for_room_is_what_a_call_is_told_whose_time_is_over(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a binary log on the full disk a server refuses nothing, and waits. What its threads hold meanwhile was said
+    to be locked by others, and the server not to be reached."""
+    send, waits, commits = Wire.send, [True], list[str]()
+
+    def wait(self: Wire, texts: Sequence[str]) -> Any:
+        if waits and any("processlist" in text for text in texts):
+            return [Answer(((1,),), 1, 0)]
+        if waits and any("INSERT" in text for text in texts):
+            commits.append(texts[-1])
+            if len(commits) == 1:
+                raise Failed(pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query"))
+            raise Failed(pymysql.err.OperationalError(1205, "Lock wait timeout exceeded"))
+        return send(self, texts)
+
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"0"))
+        monkeypatch.setattr(Wire, "send", wait)
+        with pytest.raises(StoreUnreachable, match=r"waits for space on its disk.*Nothing of this call was stored"):
+            store.commit(Put("q", b"1"), timeout=0.5)
+        with pytest.raises(StoreUnreachable, match="waits for space on its disk"):
+            store.commit(Put("q", b"2"), timeout=0.0)
+        waits.clear()
+        store.commit(Put("q", b"3"))
+        assert [record.payload for record in store.browse("q")] == [b"0", b"3"]

@@ -18,6 +18,7 @@ _DENIED = dict.fromkeys((1045, 1698, 1820, 1862), "the password") | dict.fromkey
 _DENIED |= {1044: "the database", 1130: "this host", 3118: "the user", 4151: "the user"}
 _TOO_LARGE, _UNENCRYPTED = {1153, 1301}, 3159
 _FULL, _WRITING = {1021, 1030, 1114}, {3, 14, 1026, 1878}
+NO_ROOM = "the server waits for space on its disk, as for its binary log"
 UNSURE = 1180  #: an error of COMMIT itself
 
 
@@ -142,8 +143,16 @@ def translated(error: BaseException, place: str) -> StoreError:
     return StoreError(f"{place}: the server says {number}: {text}")
 
 
-def unknown(place: str, error: BaseException | None) -> OutcomeUnknown:
-    why = f": {said(error)}" if error is not None else ""
+def without_room(place: str) -> StoreUnreachable:
+    """In place of the error of a call whose time is over while the server waits for space itself."""
+    return StoreUnreachable(
+        f"{place}: {NO_ROOM}. Nothing of this call was stored. Free some: until then it takes no changes, "
+        "acknowledgements neither"
+    )
+
+
+def unknown(place: str, error: BaseException | str | None) -> OutcomeUnknown:
+    why = f": {error if isinstance(error, str) else said(error)}" if error is not None else ""
     return OutcomeUnknown(
         f"{place}: the server was asked to commit, and hasn't answered in time{why}. Nobody knows whether this was "
         "stored; the store itself goes on when the server does"

@@ -109,6 +109,8 @@ class Statements:
     WAIT_FOR_TABLES = "SET SESSION lock_wait_timeout = %s"
     END_IDLE = "SET SESSION idle_transaction_timeout = %s"
     FOLDS = "SELECT @@lower_case_table_names"
+    #: threads of this user's, at least: MariaDB's words, and those of MySQL 8.0
+    NO_ROOM = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for %space'"
     SETTINGS = "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog"
     SAVE = "SAVEPOINT work"
     UNDO = "ROLLBACK TO SAVEPOINT work"

@@ -19,6 +19,7 @@ from .._trouble import afresh
 from .._work import OVER, Outcome, Work
 from .driver import ERRORS
 from .errors import (
+    NO_ROOM,
     UNSURE,
     is_denied,
     is_lost,
@@ -30,6 +31,7 @@ from .errors import (
     overdue,
     translated,
     unknown,
+    without_room,
 )
 from .owners import Owners
 from .patience import Patience
@@ -105,6 +107,7 @@ class Transactions(Line):
         self._doubt: Doubt | None = None
         self._busy = False  #: a transaction may be open
         self._proven = False  #: a transaction has gone through since the connection was last given up
+        self._no_room = False  #: the server waited for space when the connection came; nothing has gone through since
 
     @property
     def in_doubt(self) -> bool:
@@ -196,13 +199,21 @@ class Transactions(Line):
         late = [part for part in batch if now >= part.deadline and not part.done and not self._asks_once_more(part)]
         for part in late:
             tried = part.tried
-            problem = unknown(self.place, tried) if part.unsure else translated(tried, self.place) if tried else None
-            problem = problem or self.overdue()
+            problem = self._told(part)
             problem.__cause__ = getattr(tried, "error", tried)
             part.refuse(problem)
             if part.unsure:
                 self.doubtful()
         return bool(late)
+
+    def _told(self, part: Part) -> StoreError:
+        """What its caller is told."""
+        tried = part.tried
+        if tried is None:
+            return unknown(self.place, None) if part.unsure else self.overdue()
+        if self._no_room and (is_lost(tried) or is_passing(tried)):
+            return unknown(self.place, NO_ROOM) if part.unsure else without_room(self.place)
+        return unknown(self.place, tried) if part.unsure else translated(tried, self.place)
 
     @staticmethod
     def _asks_once_more(part: Part) -> bool:
@@ -237,7 +248,7 @@ class Transactions(Line):
         self._busy = False
         self._leave(batch, short=session.is_short)
         outcome.done = self._proven = True
-        self._doubt = None
+        self._doubt, self._no_room = None, False
 
     @staticmethod
     def _leave(batch: list[Part], *, short: bool = False) -> None:
@@ -351,6 +362,7 @@ class Transactions(Line):
         if self._wire is None:
             self._wire = wire = self._dialer.dial(left, seconds)
             try:
+                self._no_room = wire.waits_for_room()  # before who waits may be ended
                 self._name(wire)
                 known = self._doubt is not None or self._owners.is_known(wire)
                 if not (known and self.is_the_same(wire)):

@@ -124,6 +124,10 @@ class Wire:
                 self.ask(self.sql.END, int(holder))
         return bool(self.ask(self.sql.GET_LOCK, lock, 1).rows[0][0] == 1)
 
+    def waits_for_room(self) -> bool:
+        """Whether somebody's commit waits for space on the server's disk, as for that of its binary log."""
+        return bool(self.ask(self.sql.NO_ROOM).rows[0][0])
+
     def look_at_grants(self) -> None:
         """Those to the database, which the server looks at when that is chosen, and no more. Locks stay held."""
         with suppress(*ERRORS):
