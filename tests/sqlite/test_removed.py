@@ -17,15 +17,18 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError, StorePoisoned, StoreRefused
-from pqadapters.store import Put
+from pqadapters.store import Put, Set
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, onlooker, pairing
+from pqadapters.stores.sqlite.damage import index
+from pqadapters.stores.sqlite.database import connect
 from pqadapters.stores.sqlite.frozen import FrozenTables
 from pqadapters.stores.sqlite.takeover.predecessor import Snapshot
 from pqadapters.stores.sqlite.takeover.probe import probe
 
 from ..contract.threads import Task
 from ..segment.programs import PATIENCE, running, said
+from .contents import await_looks
 
 
 def _replace(path: Path) -> None:
@@ -41,7 +44,7 @@ def _remove_all(path: Path) -> None:
 
 _VICTIM = """
 import os, sys
-from pqadapters.store import Put
+from pqadapters.store import Put, Set
 from pqadapters.stores.sqlite import SqliteStore
 store = SqliteStore(sys.argv[1])
 store.commit(Put("q", b"one"))
@@ -393,3 +396,39 @@ def test_a_python_that_can_load_no_library_has_databases_too(
             store.commit(Put("q", b"one"))
     with SqliteStore(tmp_path / "q.db") as store:
         assert store.depth("q").ready == 2
+
+
+def test_what_is_looked_at_beside_the_work_is_not_made_anew_behind_a_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look went on with a closed database, and made an empty file where there was none any more. Under a shelf's
+    name that hid the dbm file that was put there: a new, empty shelf came beside it."""
+    monkeypatch.setattr(index, "_FEW", 0)
+    begun, removed, look = threading.Event(), threading.Event(), index._look
+
+    def wait(connection: sqlite3.Connection, after: int, most: int) -> int | None:
+        found = look(connection, after, most)
+        if found is None:  # that was all, and it goes on with what else is to be looked at
+            begun.set()
+            assert removed.wait(PATIENCE)
+        return found
+
+    path = tmp_path / "data.db"
+    with SqliteStore(path) as store:
+        store.commit(Set("t", b"key", b"value"))
+    await_looks()
+    path.with_name("data.db-owners").joinpath("checked").unlink(missing_ok=True)
+    monkeypatch.setattr(index, "_look", wait)
+    with SqliteStore(path) as store:
+        assert begun.wait(PATIENCE)
+    for left in tmp_path.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    removed.set()
+    await_looks()
+    assert not list(tmp_path.iterdir()), store
+
+
+def test_a_connection_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        connect(str(tmp_path / "data.db"))
+    assert not list(tmp_path.iterdir())

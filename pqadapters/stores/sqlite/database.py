@@ -137,9 +137,15 @@ def rest(pause: float) -> float:
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """A connection for any thread, one at a time, without transactions of Python's own. Raises sqlite3.Error."""
+    """A connection for any thread, one at a time, without transactions of Python's own. It makes no file where there is
+    none any more. Raises sqlite3.Error."""
     connection = sqlite3.connect(
-        path, timeout=0.0, isolation_level=None, check_same_thread=False, cached_statements=_CACHED
+        address(path, "mode=rw"),
+        uri=True,
+        timeout=0.0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_CACHED,
     )
     try:
         connection.text_factory = as_text

@@ -140,7 +140,7 @@ def _check(ref: weakref.ref[Core]) -> None:
                 _make_anew(core)
                 break
             del core
-        if (core := ref()) is not None:
+        if (core := _in_use(ref)) is not None:
             for astray in _aside(core, _astray):
                 indexes.make_anew(core, astray)
                 core.bells.ring_all()
