@@ -358,6 +358,29 @@ def test_i5_a_claim_that_the_server_has_skipped_is_nobodys(
         assert not store.depth("q").unfinished
 
 
+def test_i5_who_has_a_number_whose_move_the_server_has_skipped_keeps_what_it_has(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KILL QUERY did that to two commits in a row: the process took itself for dead, and gave up all its claims."""
+    send, skips = Wire.send, [True, True, True]
+
+    def skip(wire: Wire, texts: Sequence[str]) -> list[Answer]:
+        found = [*texts]
+        if skips and (nth := next((n for n, text in enumerate(texts) if "SET first_id" in text), -1)) >= 0:
+            skips.pop()
+            found[nth] += " AND FALSE"
+        return send(wire, found)
+
+    with MysqlStore(url, prefetch=1) as store:
+        store.commit(Put("q", b"a"))
+        (claim,) = store.claim("q")
+        monkeypatch.setattr(Wire, "send", skip)
+        store.commit(Put("q", b"b"), timeout=PATIENCE)
+        assert not skips
+        store.commit(Ack(claim))
+        assert [record.payload for record in store.browse("q", state=None)] == [b"b"]
+
+
 @pytest.fixture
 def skipping(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
     """Has the server skip the first statement that such words are in; what it has skipped."""

@@ -40,11 +40,14 @@ from .session import Finish, Plan, Session
 from .wire import Dialer, Failed, Wire
 
 _PER_TRANSACTION = 500  #: works
+_SPARED = 5
 
 
 class Part(Work):
     """`plan`, if it has one, is all that there is to do, unless it is done `exactly`, or the plan is old: then, and
     else, `run` is called with a Session. `prepare` comes first, with no transaction open."""
+
+    spared = 0  #: how often it failed as if others had taken us for dead, and they hadn't
 
     def __init__(
         self, run: Callable[[Session], Any], *, timeout: float | None = None, stop: Callable[[], object] | None = None
@@ -172,7 +175,8 @@ class Transactions(Line):
         if is_lost(error) or is_passing(error) or has_old_grants:
             return True
         if is_null(error) and exactly:
-            self._owners.resign()  # others have taken us for dead
+            if not self._is_spared(batch):
+                self._owners.resign()  # others have taken us for dead
             return True
         if exactly or (len(batch) == 1 and not is_null(error)):
             problem = translated(error, self.place)
@@ -183,6 +187,19 @@ class Transactions(Line):
             if not self._carry_out([part], exactly=True):
                 break  # the others would wait as long, one behind the other: whoever leads next has them all at once
         return False
+
+    def _is_spared(self, batch: list[Part]) -> bool:
+        """Whether our number is good as far as can be seen: a server that is told to kill a query may end the one that
+        moves its row on, and say nothing. Else we would give up all that we have claimed. Not for ever."""
+        for part in batch:
+            part.spared += 1
+        try:
+            return all(part.spared <= _SPARED for part in batch) and (
+                self._wire is None or self._owners.is_known(self._wire)
+            )
+        except Failed:
+            self.disconnect_locked()
+            return True  # the next connection is asked
 
     def _refuse(self, batch: list[Part], error: Exception, problem: StoreError) -> None:
         """None of them can be done now, which says nothing of one that may have been done before."""
