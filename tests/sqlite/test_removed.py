@@ -44,7 +44,7 @@ def _remove_all(path: Path) -> None:
 
 _VICTIM = """
 import os, sys
-from pqadapters.store import Put, Set
+from pqadapters.store import Put
 from pqadapters.stores.sqlite import SqliteStore
 store = SqliteStore(sys.argv[1])
 store.commit(Put("q", b"one"))
