@@ -264,7 +264,7 @@ print("done")
         """Nothing is raised out of a finalizer, and whoever has killed it may wait for its end."""
         code = """
 def work():
-    q = queue.Queue(path=place)
+    q = queue.Queue(path=place, durability="process", max_lag=1000)
     q.put(0)
     os.fdatasync = held_up
     del q

@@ -56,10 +56,14 @@ def write(log: Log, catalog: Catalog, keep: list[Segment], *, sync: bool) -> int
         with contextlib.suppress(OSError):
             log.disk.unlink(path + ".tmp")
         raise
-    log.has_checkpoint = True
     with log.changing_names() if sync else contextlib.nullcontext():
         log.disk.rename(path + ".tmp", path)
     return len(data)
+
+
+def is_there(log: Log) -> bool:
+    """Whether there is one, be it of no use."""
+    return os.path.lexists(os.path.join(log.directory, CHECKPOINT))
 
 
 def remove(log: Log) -> None:
@@ -67,7 +71,6 @@ def remove(log: Log) -> None:
     with SuppressRefusals(FileNotFoundError), log.changing_names():
         log.check_place()
         log.disk.unlink(os.path.join(log.directory, CHECKPOINT))
-    log.has_checkpoint = False
 
 
 def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:

@@ -48,7 +48,6 @@ class Log(Files):
         self._full_at: int | None = None  #: where in the log that was so for the last time
         self._checkpointed = 0  #: where in the log the last checkpoint was written
         self.saved: tuple[int, list[Segment], int] | None = None  #: the next id and the segments it speaks of, its size
-        self.has_checkpoint = True  #: whether one may be on the disk, be it of no use
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""

@@ -22,7 +22,7 @@ from ...store import Damage
 from .._directory import refused
 from .._disk import Disk, open_file
 from . import checkpoint, format
-from .directory import CHECKPOINT, remove_leftovers, segment_files
+from .directory import remove_leftovers, segment_files
 from .files import NO_SPACE
 from .heal import pad, quarantine, was_put_aside
 from .log import Log
@@ -97,9 +97,7 @@ class _Recovery:
         self._log.close_files()
 
     def _new_log(self) -> Log:
-        log = Log(self._directory, self._disk, self._store, self._segment_bytes, self._clock)
-        log.has_checkpoint = os.path.lexists(os.path.join(self._directory, CHECKPOINT))
-        return log
+        return Log(self._directory, self._disk, self._store, self._segment_bytes, self._clock)
 
     def run(self) -> tuple[Log, list[Damage]]:
         remove_leftovers(self._directory, self._disk)

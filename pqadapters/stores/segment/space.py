@@ -207,7 +207,7 @@ def drop_dead(log: Log, catalog: Catalog) -> None:
     dead = log.dead
     if dead:
         log.sync_here()
-        if log.has_checkpoint:
+        if checkpoint.is_there(log):
             save(log, catalog, log.segments[len(dead) :])
         log.drop(dead)
 
