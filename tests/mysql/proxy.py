@@ -7,6 +7,7 @@ then is done once; `proxy.came` says that it was.
 from __future__ import annotations
 
 import enum
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -45,7 +46,8 @@ class Proxy:
         self.accept()
 
     def at(self, marker: bytes, how: How) -> None:
-        """Do it with the next packet that has these bytes in it."""
+        """Do it with the next packet that has these bytes in it, and no longer word that they begin or end: each new
+        connection says READ COMMITTED."""
         with self._lock:
             self.came.clear()
             self.go.clear()
@@ -54,7 +56,7 @@ class Proxy:
     def how(self, data: bytes) -> How | None:
         """What is to be done with a packet."""
         with self._lock:
-            if self._moment is None or self._moment[0] not in data:
+            if self._moment is None or not re.search(rb"\b" + re.escape(self._moment[0]) + rb"\b", data):
                 return None
             how, self._moment = self._moment[1], None
         self.came.set()
