@@ -301,6 +301,16 @@ def test_what_a_close_has_left_is_opened_without_waiting_for_the_disk(count: int
             assert (disk.synced, len(list(store.browse("q")))) == (1, count)
 
 
+def test_what_an_unsynced_put_has_left_behind_the_mark_is_cut_off_for_good(tmp_path: Path) -> None:
+    """Of its sectors the disk had all but the one with the mark. Another power cut would bring them back."""
+    with SegmentStore(tmp_path) as store:
+        store.commit(Put("q", b"x"))
+    with open(tmp_path / "0000000000000001.seg", "ab") as file:
+        file.write(bytes(600) + b"y" * 300)
+    with SegmentStore(tmp_path, disk=(disk := AwaitedDisk())) as store:
+        assert (disk.synced > 1, store.damage) == (True, ())
+
+
 def test_files_that_no_checkpoint_names_go_without_one(tmp_path: Path) -> None:
     with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=(disk := TrimmedDisk())) as store:
         _fill_and_empty(store)
