@@ -37,7 +37,7 @@ from .syncer import Syncer
 
 logger = telling.logger("pqadapters.stores.segment")
 
-RECENT_RECORDS, RECENT_BYTES = 1024, 1024  #: how many payloads are kept in memory, of what size at most
+RECENT_RECORDS, RECENT_BYTES = 4096, 1024  #: how many payloads are kept in memory, of what size at most
 _CHECKPOINT_BYTES = 8 << 20
 _REWRITES_PER_ROUND = 2  #: one keeps up no more, where the front is all live and what is moved fills the files
 _TRIES = 3  #: how often what was put off is carried out, while signal handlers raise something
