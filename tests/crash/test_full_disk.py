@@ -53,9 +53,9 @@ def drain(store: SegmentStore, count: int, first: int = 0, lazy: bool = True) ->
         store.commit(Ack(claim, lazy=lazy))
 
 
-@pytest.mark.parametrize("segment_bytes", [1 << 16, 2 << 20])
-@pytest.mark.parametrize("size", [0, 40, 3000])
-def test_a_backlog_on_a_full_disk_is_drained(small: Path, size: int, segment_bytes: int) -> None:
+@pytest.mark.parametrize("segment_bytes", [1 << 16, 2 << 20, None])
+@pytest.mark.parametrize("size", [0, 40, 3000, 60_000])
+def test_a_backlog_on_a_full_disk_is_drained(small: Path, size: int, segment_bytes: int | None) -> None:
     with SegmentStore(small / "q", durability="process", segment_bytes=segment_bytes) as store:
         store.commit(Put("q", b"%08d" % 0 + bytes(size)))
         count = put_until_full(store, size, first=1)

@@ -12,6 +12,7 @@ from pqadapters.errors import DiskError
 from pqadapters.store import Ack, Delete, Nack, Put, Set
 from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.segment.format import ACK_FRAME, PUT_COST
 from pqadapters.stores.segment.queues import Catalog, Queue
 
 SEGMENT = 16384
@@ -205,6 +206,77 @@ def test_a_few_large_records_are_not_written_again_and_again(tmp_path: Path) -> 
         for _ in range(20):
             store.checkpoint()
         assert disk.written - written < 8 * SEGMENT
+
+
+def _in_segments(directory: Path) -> list[int]:
+    """How many records each of the files has."""
+    with SegmentStore(directory, disk=ScratchDisk()) as store:
+        return [segment.live for segment in store._core.log.segments]
+
+
+def test_large_records_dont_fill_a_segment_a_few_each(tmp_path: Path) -> None:
+    """Unless it was said how large segments are to be."""
+    for name, segment_bytes in (("free", None), ("given", 2 << 20)):
+        with SegmentStore(tmp_path / name, segment_bytes=segment_bytes, disk=ScratchDisk()) as store:
+            for _ in range(100):
+                store.commit(Put("q", bytes(100_000)))
+            store.commit(*[Put("q", bytes(100_000))] * 30)
+    assert _in_segments(tmp_path / "free") == [63, 37, 30]
+    assert _in_segments(tmp_path / "given") == [20, 20, 20, 20, 20, 30]
+
+
+@pytest.mark.parametrize("together", [1, 5_000])
+def test_small_records_fill_no_larger_ones(together: int, tmp_path: Path) -> None:
+    with SegmentStore(tmp_path, disk=ScratchDisk()) as store:
+        for _ in range(60_000 // together):
+            store.commit(*[Put("q", bytes(40))] * together)
+        assert len(store._core.log.segments) == 3
+        assert max(segment.end for segment in store._core.log.segments) <= store._core.log.segment_bytes
+
+
+def test_small_records_in_the_room_of_large_ones_can_all_be_acknowledged(tmp_path: Path) -> None:
+    """On a full disk, out of the reserve; and there are more of them than in a segment of their own."""
+    with SegmentStore(tmp_path, disk=ScratchDisk()) as store:
+        log = store._core.log
+        for _ in range(40):
+            store.commit(Put("q", bytes(130_000)))
+        while len(log.segments) == 1:
+            live, left = log.live, log.in_reserve
+            store.commit(*[Put("q", b"")] * 1000)
+        assert live > log.segment_bytes // PUT_COST
+        assert left >= live * ACK_FRAME
+
+
+def test_the_largest_records_share_eight_megabytes(tmp_path: Path) -> None:
+    with SegmentStore(tmp_path, disk=ScratchDisk()) as store:
+        for _ in range(10):
+            store.commit(Put("q", bytes(3 << 20)))
+        assert {segment.live for segment in store._core.log.segments} == {2}
+        store.commit(Put("q", bytes(10 << 20)))
+        assert store._core.log.tail.live == 1
+
+
+def test_a_front_of_large_records_isnt_written_again_while_it_is_worked_off(tmp_path: Path) -> None:
+    with SegmentStore(tmp_path, disk=(disk := CountingDisk())) as store:
+        for _ in range(20):
+            store.commit(Put("q", bytes(100_000)))
+        written = disk.written
+        for _ in range(1000):
+            store.commit(Put("q", bytes(100_000)))
+            store.commit(Ack(store.claim("q")[0]))
+        assert disk.written - written < 1.1 * 1000 * 100_000
+
+
+def test_large_records_dont_keep_a_huge_one_that_came_with_them(tmp_path: Path) -> None:
+    with SegmentStore(tmp_path, disk=ScratchDisk()) as store:
+        store.commit(*[Put("q", bytes(size)) for size in (20 << 20, 1 << 20, 2 << 20)])
+        store.commit(Ack(store.claim("q")[0]))
+        assert _bytes(tmp_path) > 20 << 20
+        for _ in range(3000):
+            store.commit(Put("other", bytes(40)))
+            store.commit(Ack(store.claim("other")[0]))
+        assert _bytes(tmp_path) < 8 << 20
+        assert [len(record.payload) for record in store.browse("q")] == [1 << 20, 2 << 20]
 
 
 class TrimmedDisk(ScratchDisk):

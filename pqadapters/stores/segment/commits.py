@@ -17,7 +17,7 @@ from ...store import Ack, Claim, Op, Order, Put
 from . import format, space
 from .core import RECENT_BYTES, RECENT_RECORDS, Core
 from .draft import Draft, check_size, lease_lost
-from .format import ACK_LEAD, PUT_BESIDE, PUT_LEAD, pack_ack, pack_put
+from .format import ACK_LEAD, LONG, PUT_BESIDE, PUT_LEAD, join_frame, pack_ack, pack_put
 from .log import Log
 from .queues import Queue
 from .reader import Unreadable
@@ -42,14 +42,19 @@ def put(core: Core, op: Put) -> int:
         check_size(payload)  # there is never room for too large a one
         if end + space.most_of_name(op[0]) > log.put_room:  # a name alone is no reason to look at all queues
             core.tidy_locked()
-        space.make_room(log, core.catalog, size + _PUT_COST, (queue.number,))
+        space.make_room(log, core.catalog, size + _PUT_COST, (queue.number,), each=size)
         tail = log.tail
         offset = tail.end
         end = offset + size + _PUT_COST
     id, now = log.next, core.clock.wall()
-    head = pack_put(PUT_LEAD, size + PUT_BESIDE, id, queue.number, now) + payload
+    head = pack_put(PUT_LEAD, size + PUT_BESIDE, id, queue.number, now)
+    if size < LONG:
+        head += payload
+        frame = head + crc32(head, tail.seed).to_bytes(4, "little")
+    else:
+        frame = join_frame(head, payload, tail.seed)
     try:
-        log.disk.write(tail.fd, head + crc32(head, tail.seed).to_bytes(4, "little"), offset)
+        log.disk.write(tail.fd, frame, offset)
     except BaseException as error:
         raise log.undone(error, offset, size + _PUT_COST)  # noqa: B904  # it has its cause
     tail.end = end
@@ -159,7 +164,8 @@ def carry_out(
             core.tidy_locked()
             if len(core.damage) != healed:  # what was planned may be gone
                 return carry_out(core, ops, owner, landed)
-        space.make_room(log, core.catalog, draft.size, tuple(draft.numbers), draft.shrinks)
+        each = draft.size // len(draft.frames)
+        space.make_room(log, core.catalog, draft.size, tuple(draft.numbers), draft.shrinks, each)
     results = [log.next + at if at >= 0 else 0 for at in draft.results]
     data, count, changes = _encode(log, draft)
     log.land(data, count, [*changes, *_noting(landed, draft.lazy)])

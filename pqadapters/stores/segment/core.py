@@ -48,7 +48,7 @@ _TIDY_AGAIN = 10_000  #: frames until space is looked for again where there was 
 class Core:
     """An open directory. All attributes need `lock`; methods named `_locked` are called with it held."""
 
-    def __init__(self, directory: str, disk: Disk, segment_bytes: int, clock: Clock) -> None:
+    def __init__(self, directory: str, disk: Disk, segment_bytes: int | None, clock: Clock) -> None:
         self.directory = directory
         self.disk = disk
         self.clock = clock
@@ -528,7 +528,7 @@ def _report(damage: Damage, records: int) -> None:
 _cores: Cores[Core] = Cores()
 
 
-def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Clock, owner: object) -> Core:
+def share(directory: str, disk: Disk, segment_bytes: int | None, trust: bool, clock: Clock, owner: object) -> Core:
     """The core of the directory, opened if this process has none; with one more handle on it."""
     with telling.silence(), _cores.opening():
         directories.prepare(directory, disk, trust)

@@ -148,8 +148,19 @@ def _unknown_version(path: str, version: int) -> FormatError:
 
 def encode_frame(kind: int, flags: int, sequence: int, body: bytes, start: int) -> bytes:
     """A frame; `start` is the segment's seed."""
-    head = FRAME.pack(MAGIC, kind, flags, len(body), sequence) + body
+    head = FRAME.pack(MAGIC, kind, flags, len(body), sequence)
+    if len(body) >= LONG:
+        return join_frame(head, body, start)
+    head += body
     return head + CRC.pack(crc32(head, start))
+
+
+LONG = 4096  #: bytes of which a second copy takes longer than one more call
+
+
+def join_frame(head: bytes, rest: bytes, start: int) -> bytes:
+    """The frame that begins so, where the rest of it is long."""
+    return b"".join((head, rest, CRC.pack(crc32(rest, crc32(head, start)))))
 
 
 # The short ways for the two frames that nearly all logs consist of, and back. commits.py puts these together by itself:
@@ -206,7 +217,7 @@ def is_whole(data: bytes, at: int, end: int, start: int) -> bool:
     """Whether the CRC at `end` is that of the frame from `at`; `start` is the segment's seed."""
     if end + 4 > len(data):
         return False
-    frame = data[at:end] if end - at < 4096 else memoryview(data)[at:end]  # a short copy is cheaper than a view
+    frame = data[at:end] if end - at < LONG else memoryview(data)[at:end]  # a short copy is cheaper than a view
     return crc32(frame, start) == int.from_bytes(data[end : end + 4], "little")
 
 

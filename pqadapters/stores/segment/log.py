@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ...clock import Clock
 from ...errors import StoreError
@@ -32,13 +33,27 @@ _TRIES = 1000
 _MIN_PUT = format.PUT_COST
 
 
+_LARGE_RECORDS = 64  #: to end a segment takes longer than to write some large records: so many don't fill one
+
+
+class _Ends(NamedTuple):
+    """At which sizes segments end."""
+
+    small: int = 2 << 20  #: of small records
+    most: int = 8 << 20  #: of large ones
+
+    def of(self, each: int) -> int:
+        """Where records of so many bytes come next."""
+        return max(self.small, min(_LARGE_RECORDS * each, self.most))
+
+
 class Log(Files):
     """The segments as files, and what may be written to them."""
 
-    def __init__(self, directory: str, disk: Disk, store: bytes, segment_bytes: int, clock: Clock) -> None:
+    def __init__(self, directory: str, disk: Disk, store: bytes, segment_bytes: int | None, clock: Clock) -> None:
         super().__init__(directory, disk)
         self.store = store
-        self.segment_bytes = segment_bytes
+        self._ends = _Ends() if segment_bytes is None else _Ends(segment_bytes, segment_bytes)
         self.clock = clock
         self.put_room = 0  #: a put may end here at most
         self.ack_room = 0  #: and an acknowledgement here; further than a put when the disk is full
@@ -48,6 +63,15 @@ class Log(Files):
         self._full_at: int | None = None  #: where in the log that was so for the last time
         self._checkpointed = 0  #: where in the log the last checkpoint was written
         self.saved: tuple[int, list[Segment], int] | None = None  #: the next id and the segments it speaks of, its size
+
+    @property
+    def segment_bytes(self) -> int:
+        """The size at which segments of small records end."""
+        return self._ends.small
+
+    def slack(self, segment: Segment) -> int:
+        """So much of the log may be dead for no other reason than that the segment isn't dead as a whole."""
+        return min(max(self._ends.small, segment.end), self._ends.most)
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
@@ -182,18 +206,19 @@ class Log(Files):
 
     # Room
 
-    def make_room(self, size: int) -> None:
-        """See that `size` more bytes fit at the tail: allocate further, or begin another segment.
+    def make_room(self, size: int, each: int = 0) -> None:
+        """See that `size` more bytes fit at the tail: allocate further, or begin another segment. `each`: the size of
+        records that may be large.
 
         Raises DiskError where the disk is full; acknowledgements may then `use_reserve`.
         """
         try:
             if self._torn:
                 self._wipe()
-            if self.tail.end > format.DATA and self.tail.end + size > self.segment_bytes:
+            if self.tail.end > format.DATA and self.tail.end + size > self._ends.of(each):
                 self.roll(size)
             else:
-                self._allocate(self.tail, size)
+                self._allocate(self.tail, size, each)
         except OSError as error:
             self._note_full(self.is_full or error.errno in NO_SPACE)
             raise self.refused(error, "make room in") from error
@@ -253,13 +278,13 @@ class Log(Files):
         self.retire(tail)
         return True
 
-    def _allocate(self, segment: Segment, size: int) -> None:
+    def _allocate(self, segment: Segment, size: int, each: int = 0) -> None:
         """Allocate `segment` for `size` more bytes: well ahead, or on a full disk just that."""
         need = segment.end + size
-        ahead = min(max(FIRST_ALLOCATION, 2 * segment.end), self.segment_bytes)
+        ahead = min(max(FIRST_ALLOCATION, 2 * segment.end), self._ends.of(each))
         self.is_full = False
         for room in (max(need, ahead), need + FIRST_ALLOCATION, need + _RESERVE_STEP, need):
-            total = room + self._reserve(room - segment.end)
+            total = room + self._reserve(room - segment.end, room)
             try:
                 if total > self._allocated:
                     self.disk.allocate(segment.fd, total)
@@ -281,13 +306,14 @@ class Log(Files):
         if is_full and self.segments:
             self._full_at = self._written
 
-    def _reserve(self, more: int) -> int:
+    def _reserve(self, more: int, end: int = 0) -> int:
         """Beyond the room for puts: for acknowledgements, and an empty segment."""
-        return MIN_RESERVE + self._acks(more)
+        return MIN_RESERVE + self._acks(more, end)
 
-    def _acks(self, more: int) -> int:
-        """Bytes for acknowledging and deleting what is live and what may come, up to what one segment can hold."""
-        records = min(self.live + more // _MIN_PUT, self.segment_bytes // _MIN_PUT)
+    def _acks(self, more: int, end: int = 0) -> int:
+        """Bytes for acknowledging and deleting what is live and what may come, up to what one segment can hold, which
+        may have room up to `end`."""
+        records = min(self.live + more // _MIN_PUT, max(self.segment_bytes, end) // _MIN_PUT)
         return records * format.ACK_FRAME + min(self._key_bytes(more), self.segment_bytes)
 
     def _key_bytes(self, more: int) -> int:

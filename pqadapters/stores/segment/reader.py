@@ -63,7 +63,7 @@ class Reader:
             offsets = [index[id - base] for id in ids if id - base < frames]
         return decode_puts(data, offsets, ids, queue.number, segment.seed, start)
 
-    def body(self, id: int) -> tuple[int, bytes]:
+    def body(self, id: int) -> tuple[int, memoryview]:
         """The kind and body of the frame that brought a live record.
 
         Raises Unreadable where it is damaged, OSError where the system can't read it.
@@ -78,7 +78,7 @@ class Reader:
                 return found
         return self._load(segment, offset)
 
-    def _load(self, segment: Segment, offset: int) -> tuple[int, bytes]:
+    def _load(self, segment: Segment, offset: int) -> tuple[int, memoryview]:
         last = self._window
         onward = last is not None and last.segment is segment and 0 <= offset - last.start <= 2 * len(last.data)
         self._ahead = min(2 * self._ahead, _LONG) if onward else _SHORT
@@ -97,21 +97,21 @@ class Reader:
         return _Window(segment, offset, self._log.read(segment, offset, min(length, segment.end - offset)))
 
     @staticmethod
-    def _decode(window: _Window, offset: int) -> tuple[int, bytes] | None:
+    def _decode(window: _Window, offset: int) -> tuple[int, memoryview] | None:
         at = offset - window.start
         frame = format.frame_at(window.data, at, window.segment.seed)
         if frame is None or frame[0] not in _BRING:
             return None
         start = at + format.FRAME_HEAD
-        return frame[0], window.data[start : start + frame[3]]
+        return frame[0], memoryview(window.data)[start : start + frame[3]]
 
     def record(self, id: int) -> format.Fields:
         """A live record of a queue as its frame tells it; for a table's, fields of no queue."""
         kind, body = self.body(id)
         if kind == format.SET:
             return format.Fields(0, 0.0, b"")
-        return format.decode_record(kind, memoryview(body))
+        return format.decode_record(kind, body)
 
     def value(self, id: int) -> bytes:
         """A live value of a table."""
-        return format.decode_entry(memoryview(self.body(id)[1])).value
+        return format.decode_entry(self.body(id)[1]).value

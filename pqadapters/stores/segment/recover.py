@@ -48,7 +48,9 @@ class _Fix(NamedTuple):
     damaged: bool
 
 
-def recover(directory: str, disk: Disk, segment_bytes: int, clock: Clock, catalog: Catalog) -> tuple[Log, list[Damage]]:
+def recover(
+    directory: str, disk: Disk, segment_bytes: int | None, clock: Clock, catalog: Catalog
+) -> tuple[Log, list[Damage]]:
     """The log of a directory whose lock is held, its catalog filled, and what was found damaged.
 
     Raises FormatError for a newer format, StoreRefused for segments of another store, DiskError.
@@ -73,7 +75,7 @@ def _is_from_elsewhere(segment: Segment, data: bytes, found: Scan, region: Regio
 
 
 class _Recovery:
-    def __init__(self, directory: str, disk: Disk, segment_bytes: int, clock: Clock, catalog: Catalog) -> None:
+    def __init__(self, directory: str, disk: Disk, segment_bytes: int | None, clock: Clock, catalog: Catalog) -> None:
         self._disk = disk
         self._directory = directory
         self._segment_bytes = segment_bytes

@@ -43,7 +43,7 @@ def wasteful(log: Log, catalog: Catalog) -> bool:
     front, dead = log.front, log.dead
     if front is log.tail:
         return False
-    size = log.size - log.segment_bytes - sum(segment.end for segment in dead)
+    size = log.size - log.slack(front) - sum(segment.end for segment in dead)
     if front.live <= front.few and not dead:
         return True
     return size > 2 * catalog.least_live_bytes(log) and size > 2 * catalog.standing_bytes(log)
@@ -136,8 +136,8 @@ def _cost(catalog: Catalog, moves: Iterable[_Move], names: set[int], most: int) 
 def _move(catalog: Catalog, reader: Reader, id: int) -> _Move:
     kind, body = reader.body(id)
     if kind == format.SET:
-        return _move_of_entry(catalog, id, body)
-    return _move_of_record(catalog, id, kind, body)
+        return _move_of_entry(catalog, id, bytes(body))
+    return _move_of_record(catalog, id, kind, bytes(body))
 
 
 def _move_of_record(catalog: Catalog, id: int, kind: int, body: bytes) -> _Move:
@@ -159,16 +159,18 @@ def _move_of_entry(catalog: Catalog, id: int, body: bytes) -> _Move:
     return _Move(format.SET, format.placed(body, table.keys[key].place), number, id, key)
 
 
-def make_room(log: Log, catalog: Catalog, size: int, numbers: tuple[int, ...], shrinks: bool = False) -> None:
+def make_room(
+    log: Log, catalog: Catalog, size: int, numbers: tuple[int, ...], shrinks: bool = False, each: int = 0
+) -> None:
     """Room for `size` bytes at the tail, in a segment that names these queues and tables. `shrinks`: on a full disk the
-    reserve is for it. Raises DiskError."""
+    reserve is for it; `each`: as `Log.make_room`. Raises DiskError."""
     while True:
         missing = [number for number in numbers if number not in log.tail.names]
         names = [_name(catalog, number) for number in missing]
         total = size + sum(format.FRAME_COST + len(name) for name in names)
         tail = log.tail
         if tail.end + total > (log.ack_room if shrinks else log.put_room):
-            _find_room(log, catalog, total, shrinks)
+            _find_room(log, catalog, total, shrinks, each)
         if tail is log.tail:
             break
     if names:
@@ -178,16 +180,16 @@ def make_room(log: Log, catalog: Catalog, size: int, numbers: tuple[int, ...], s
         log.tail.names.update(missing)
 
 
-def _find_room(log: Log, catalog: Catalog, size: int, shrinks: bool) -> None:
+def _find_room(log: Log, catalog: Catalog, size: int, shrinks: bool, each: int) -> None:
     """As `Log.make_room`; a full disk gives back what is dead, and acknowledgements may use the reserve."""
     try:
-        log.make_room(size)
+        log.make_room(size, each)
     except DiskError as error:
         if error.errno not in NO_SPACE:
             raise
         if log.dead or log.start_over():
             drop_dead(log, catalog)
-            _find_room(log, catalog, size, shrinks)
+            _find_room(log, catalog, size, shrinks, each)
         elif not (shrinks and log.use_reserve(size)):
             raise
 

@@ -46,7 +46,6 @@ from .core import Core, share
 from .queues import Key, Queue
 
 T = TypeVar("T")
-SEGMENT_BYTES = 2 << 20
 MIN_SEGMENT_BYTES = 4096
 MAX_SEGMENT_BYTES = 1 << 30
 _NOTHING = (0,)  #: the results of an acknowledgement
@@ -61,7 +60,7 @@ class SegmentStore:
 
     `directory` is made if it is missing, private to its owner. `durability` is "power" or "process", with a sync at
     most `max_lag` seconds after a write; it is this handle's own. `segment_bytes` is the size at which a file is ended
-    and another begun.
+    and another begun; by default 2 MiB, of large records up to 8.
     Raises StoreRefused (not a directory, foreign content, somebody else's), StoreLocked (another process has it),
     FormatError (a newer format), DiskError (an OSError that names the directory), ValueError for bad options.
     """
@@ -74,13 +73,13 @@ class SegmentStore:
         *,
         durability: str | Survives | Durability = Survives.POWER,
         max_lag: float | None = None,
-        segment_bytes: int = SEGMENT_BYTES,
+        segment_bytes: int | None = None,
         trust_directory: bool = False,
         clock: Clock = SYSTEM,
         disk: Disk | None = None,
     ) -> None:
         self._durability = Durability.of(durability, max_lag)
-        if not MIN_SEGMENT_BYTES <= segment_bytes <= MAX_SEGMENT_BYTES:
+        if segment_bytes is not None and not MIN_SEGMENT_BYTES <= segment_bytes <= MAX_SEGMENT_BYTES:
             raise ValueError(f"segment_bytes is from {MIN_SEGMENT_BYTES} to {MAX_SEGMENT_BYTES}, not {segment_bytes}")
         path = os.path.realpath(directory)
         self._power = self._durability.survives is Survives.POWER
