@@ -44,7 +44,11 @@ class _Ends(NamedTuple):
 
     def of(self, each: int) -> int:
         """Where records of so many bytes come next."""
-        return max(self.small, min(_LARGE_RECORDS * each, self.most))
+        return self.next_to(_LARGE_RECORDS * each)
+
+    def next_to(self, size: int) -> int:
+        """That size, or the one of these that is nearest to it."""
+        return min(max(self.small, size), self.most)
 
 
 class Log(Files):
@@ -71,7 +75,7 @@ class Log(Files):
 
     def slack(self, segment: Segment) -> int:
         """So much of the log may be dead for no other reason than that the segment isn't dead as a whole."""
-        return min(max(self._ends.small, segment.end), self._ends.most)
+        return self._ends.next_to(segment.end)
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
@@ -313,7 +317,7 @@ class Log(Files):
     def _acks(self, more: int, end: int = 0) -> int:
         """Bytes for acknowledging and deleting what is live and what may come, up to what one segment can hold, which
         may have room up to `end`."""
-        records = min(self.live + more // _MIN_PUT, max(self.segment_bytes, end) // _MIN_PUT)
+        records = min(self.live + more // _MIN_PUT, self._ends.next_to(end) // _MIN_PUT)
         return records * format.ACK_FRAME + min(self._key_bytes(more), self.segment_bytes)
 
     def _key_bytes(self, more: int) -> int:
