@@ -247,6 +247,32 @@ def test_small_records_in_the_room_of_large_ones_can_all_be_acknowledged(tmp_pat
         assert left >= live * ACK_FRAME
 
 
+@pytest.mark.parametrize("behind", ["another segment", "a close"])
+@pytest.mark.parametrize("what", ["records", "keys"])
+def test_the_reserve_covers_small_records_in_a_segment_of_large_ones_that_has_ended(
+    what: str, behind: str, tmp_path: Path
+) -> None:
+    """Its end is what one of large records has, also where the next one has room for small records alone."""
+    with SegmentStore(tmp_path, disk=ScratchDisk()) as store:
+        log, count, size = store._core.log, 0, 480
+        while len(log.segments) == 1:
+            if count < 40:
+                store.commit(Put("q", bytes(130_000)))
+            elif what == "records":
+                store.commit(*[Put("q", b"")] * 1000)
+            else:
+                store.commit(*[Set("t", b"%0*d" % (size, count + n), b"") for n in range(100)])
+            count += 1 if count < 40 or what == "records" else 100
+        if behind == "another segment":
+            held = log.segments[0].live
+            assert log.in_reserve >= held * ACK_FRAME + (held - 40) * size * (what == "keys")
+    if behind == "a close":
+        with SegmentStore(tmp_path, disk=ScratchDisk()) as store:
+            log = store._core.log
+            held = log.segments[0].live
+            assert log.in_reserve >= held * ACK_FRAME + (held - 40) * size * (what == "keys")
+
+
 def test_the_largest_records_share_eight_megabytes(tmp_path: Path) -> None:
     with SegmentStore(tmp_path, disk=ScratchDisk()) as store:
         for _ in range(10):

@@ -315,10 +315,12 @@ class Log(Files):
         return MIN_RESERVE + self._acks(more, end)
 
     def _acks(self, more: int, end: int = 0) -> int:
-        """Bytes for acknowledging and deleting what is live and what may come, up to what one segment can hold, which
-        may have room up to `end`."""
-        records = min(self.live + more // _MIN_PUT, self._ends.next_to(end) // _MIN_PUT)
-        return records * format.ACK_FRAME + min(self._key_bytes(more), self.segment_bytes)
+        """Bytes for acknowledging and deleting what is live and what may come, up to what one segment holds, or can
+        hold where it has room up to `end`."""
+        holds = max((segment.live for segment in self.segments), default=0)  # small ones in the room of large ones
+        records = min(self.live + more // _MIN_PUT, max(holds, self._ends.next_to(end) // _MIN_PUT))
+        largest = max(end, max((segment.end for segment in self.segments), default=0))
+        return records * format.ACK_FRAME + min(self._key_bytes(more), self._ends.next_to(largest))
 
     def _key_bytes(self, more: int) -> int:
         """Of the keys that there are, which a deletion names again, and of as many among what may come in a segment."""
